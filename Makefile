@@ -1,0 +1,52 @@
+# mica: what is built, and the handful of commands a person types. `make help` lists them.
+# Each folder names its own sources in a list.mk: `kernel += FILES` (ring 0), `units += FILE_test` (host unit tests; what such a
+# program is made of beside FILE_test.c stands in `FILE_test-with`), `user-PROGRAM += FILES` (ring 3).
+
+BUILD ?= build
+ifeq ($(DEBUG),1)
+BUILD := build/debug
+endif
+CC := gcc
+HOSTCC ?= clang
+kernel :=
+units :=
+include $(sort $(shell find boot kernel user test -name list.mk))
+
+WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
+INCLUDES := -Iinclude -Ikernel -Iboot
+KFLAGS := -std=gnu17 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(INCLUDES) $(WARN) \
+	-mno-sse -mno-mmx -mno-80387 -mno-red-zone -mcmodel=kernel -fno-pic -fno-pie -fno-common -fno-strict-aliasing -fno-asynchronous-unwind-tables \
+	-fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -ffunction-sections -fdata-sections -fno-jump-tables
+ifeq ($(DEBUG),1)
+KFLAGS += -DCONFIG_DEBUG=1
+endif
+TFLAGS := -std=gnu17 -O1 -g $(INCLUDES) -I. -D__KERNEL_HOST_TEST__=1 -DCONFIG_DEBUG=1 -Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Werror \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -fno-strict-aliasing
+
+kobjs := $(patsubst %,$(BUILD)/k/%.o,$(basename $(filter %.c %.S,$(kernel))))
+-include $(kobjs:.o=.d)
+
+.PHONY: all kernel-objects units
+all: kernel-objects
+kernel-objects: $(kobjs)
+
+$(BUILD)/k/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(KFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/k/%.o: %.S
+	@mkdir -p $(@D)
+	@echo "  AS $<"
+	@$(CC) $(KFLAGS) -D__ASSEMBLER__ -MMD -MP -c -o $@ $<
+
+# ---- host unit tests: build/unit/<path of the test file> ----
+unit-bins := $(patsubst %,build/unit/%,$(units))
+define unit-rule
+build/unit/$(1): $(1).c $($(1)-with) $$(wildcard kernel/arch/host/*) $$(shell find include kernel -name '*.h') test/unit.h
+	@mkdir -p $$(@D)
+	@echo "  UNIT $(1)"
+	@$$(HOSTCC) $$(TFLAGS) $$($(1)-flags) -o $$@ $(1).c $$($(1)-with) $$($(1)-libs)
+endef
+$(foreach u,$(units),$(eval $(call unit-rule,$(u))))
+units: $(unit-bins)
+	@set -e; for u in $(unit-bins); do echo "$$u"; $$u; done
