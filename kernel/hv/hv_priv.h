@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the files of kernel/hv only: what exits, devices and the life cycle of VMs ask of each other. */
+#ifndef HV_HV_PRIV_H
+#define HV_HV_PRIV_H
+
+#include "hv/dev/dev.h"
+#include "hv/emul.h"
+#include "hv/hv.h"
+
+/* ---- cpuid.c: the guest's CPU is data, computed once at creation ---- */
+int cpuid_create(struct vm *vm);                 /* fills vm->cpuid; -ENOMEM */
+void cpuid_free(struct vm *vm);
+/* Answer for this vCPU (APIC ids, OSXSAVE, XSAVE size follow its state). */
+void cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t sub, uint32_t out[4]);
+uint64_t cpuid_guest_xcr0_mask(const struct vm *vm);  /* XCR0 bits that the guest may set */
+uint64_t cpuid_guest_cr4_mask(const struct vm *vm);   /* CR4 bits that it may set */
+uint64_t cpuid_guest_efer_mask(const struct vm *vm);
+unsigned cpuid_guest_phys_bits(const struct vm *vm);
+void cpuid_save(const struct vm *vm, struct state_out *o);
+int cpuid_check(const struct vm *vm, struct state_in *in); /* -EINVAL when the saved guest CPU is not this one */
+
+/* ---- msr.c ---- */
+bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *val);  /* false: #GP */
+bool msr_write(struct vcpu *v, uint32_t msr, uint64_t val);
+void msr_reset(struct vcpu *v, bool init);                   /* values after RESET or INIT */
+void msr_save(struct vcpu *v, struct state_out *o);
+int msr_load(struct vcpu *v, struct state_in *in);
+
+/* ---- exit.c, run.c, inject.c, report.c ---- */
+enum exit_action { EXIT_RESUME, EXIT_TO_RING3, EXIT_BLOCK /* halted: wait */, EXIT_STOP };
+enum exit_action exit_handle(struct vcpu *v);
+void vcpu_report(struct vcpu *v, char *buf, size_t size, const char *why); /* registers, bytes at RIP, last exits */
+
+/* ---- hypercall.c: the backdoor, by port, VMMCALL or #GP from ring 3; works on v->gpr ---- */
+enum backdoor_result { BACKDOOR_DONE, BACKDOOR_RING3 };
+enum backdoor_result backdoor_call(struct vcpu *v);          /* EAX holds the magic */
+
+/* ---- irq.c: interrupt messages between the devices and vCPUs of one VM ---- */
+int irq_create(struct vm *vm);                   /* PIC, IOAPIC, PIT, PM timer with their callbacks */
+void irq_free(struct vm *vm);
+void irq_reset(struct vm *vm);
+int irq_vcpu_create(struct vcpu *v);             /* its LAPIC */
+void irq_deliver(struct vm *vm, const struct apic_msg *m, struct lapic *sender); /* any context */
+int irq_set_gsi(struct vm *vm, unsigned gsi, bool level);   /* -EINVAL: no such line */
+int irq_msi(struct vm *vm, uint64_t address, uint32_t data);
+/* The interrupt that this vCPU would take now, or -1; cheap when there is none. ack takes it (LAPIC IRR to ISR, or PIC INTA) and returns the vector. */
+bool irq_pending(struct vcpu *v);
+int irq_ack(struct vcpu *v);
+void irq_save(struct vm *vm, struct state_out *o);
+int irq_load(struct vm *vm, struct state_in *in);           /* one record; tag says whose */
+/* Guest time: guest nanoseconds are guest TSC ticks converted by the TSC rate. */
+uint64_t vm_guest_ns(const struct vm *vm);
+uint64_t vm_guest_ns_to_host(const struct vm *vm, uint64_t guest_ns); /* host clock time; UINT64_MAX stays */
+
+/* ---- vm.c, vcpu.c ---- */
+int vm_set_state(struct vm *vm, enum vmm_state to);         /* the only setter; -EINVAL for a transition that does not exist */
+void vcpu_reset(struct vcpu *v, bool init);                 /* registers, APIC, MSRs; INIT keeps what INIT keeps */
+void vcpu_start_sipi(struct vcpu *v, uint8_t vector);
+
+/* ---- torture.c: the helper world that keeps moving a VM's memory (debug) ---- */
+int torture_start(struct vm *vm);
+void torture_stop(struct vm *vm);
+
+#endif
