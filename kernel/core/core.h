@@ -51,6 +51,16 @@ struct trap_frame;
 /* Prints, with registers and a symbolic backtrace, on every sink; stops all CPUs. Never for what a guest or a client did. */
 _Noreturn void panic(const char *fmt, ...) __printf(1, 2);
 _Noreturn void panic_trap(const struct trap_frame *tf, const char *fmt, ...) __printf(2, 3);
+/* CPU id + 1 of the one that panics, 0: none. An NMI that arrives while it is set means: halt for ever. Locks of consoles are not taken any more. */
+extern uint32_t panic_cpu;
+/* The layers above add a line to the panic's text (the running world). May be NULL. */
+extern void (*panic_context)(void);
+/* The machine lacks what mica needs: one plain sentence, then halt. Not a fault of ours, so no registers. */
+_Noreturn void boot_refuse(const char *fmt, ...) __printf(1, 2);
+/* From arch: return addresses of the calls that led here, or to where the frame was taken. */
+unsigned arch_backtrace(const struct trap_frame *tf, uint64_t *pc, unsigned max);
+/* "name+0x12" of a kernel address, from the symbol table that the link step made; "?" when there is none. */
+void ksym_format(uint64_t pc, char *buf, size_t size);
 #define ASSERT(c) ((c) ? (void)0 : panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #c))
 #ifdef CONFIG_DEBUG
 #define DEBUG_ASSERT(c) ASSERT(c)
@@ -59,22 +69,52 @@ _Noreturn void panic_trap(const struct trap_frame *tf, const char *fmt, ...) __p
 #endif
 
 /* ---- per-CPU data ----
- * PERCPU(int, x); declares a variable with one copy per CPU (zero at start on all of them).
- * this_cpu(x) is the lvalue on the running CPU: keep preemption off while using it. */
+ * PERCPU(int, x); declares a variable with one copy per CPU (zero at start on all of them). CPU 0 uses the .percpu section itself.
+ * this_cpu(x) is the lvalue on the running CPU: keep preemption off while using it. this_cpu_read(x) is one instruction, safe anywhere. */
 #define MAX_CPUS 64
+#define DECLARE_PERCPU(type, name) extern type name
 #ifdef __KERNEL_HOST_TEST__
 #define PERCPU(type, name) type name
-#define DECLARE_PERCPU(type, name) extern type name
 #define this_cpu(name) (name)
 #define per_cpu(name, cpu) (*((void)(cpu), &(name)))
+#define this_cpu_read(name) (name)
+#define this_cpu_add(name, n) ((void)((name) += (n)))
 #else
 #define PERCPU(type, name) __attribute__((section(".percpu"))) type name
-#define DECLARE_PERCPU(type, name) extern type name
 extern uint64_t percpu_delta[MAX_CPUS]; /* address of a CPU's copy less address of the symbol */
-#define this_cpu(name) (*(__typeof__(&(name)))((uintptr_t)&(name) + arch_percpu_delta()))
+/* Reads the base through memory that the compiler takes to change at calls and barriers: no base is kept over a switch of CPUs. */
+static inline uint64_t percpu_base(void)
+{
+	extern uint64_t percpu_self_delta;
+	uint64_t d;
+
+	__asm__("movq %%gs:%1, %0" : "=r"(d) : "m"(percpu_self_delta));
+	return d;
+}
+#define this_cpu(name) (*(__typeof__(&(name)))((uintptr_t)&(name) + percpu_base()))
 #define per_cpu(name, cpu) (*(__typeof__(&(name)))((uintptr_t)&(name) + percpu_delta[cpu]))
+#define this_cpu_read(name)                                                               \
+	({                                                                                \
+		__typeof__(name) v_;                                                      \
+		__asm__ volatile("mov %%gs:%1, %0" : "=r"(v_) : "m"(name));               \
+		v_;                                                                       \
+	})
+#define this_cpu_add(name, n) /* 64-bit variables */                                      \
+	__asm__ volatile("addq %1, %%gs:%0" : "+m"(name) : "er"((uint64_t)(n)) : "cc")
 #endif
 extern unsigned cpu_count; /* CPUs online; ids are 0 .. cpu_count - 1 */
+/* Bytes that a CPU's copy of .percpu takes, and how arch makes one before it starts CPU `cpu`; that CPU loads GS.base with the result. */
+size_t percpu_size(void);
+uint64_t percpu_setup(unsigned cpu, void *copy);
+
+/* ---- several CPUs (smp.c); smp_call() and smp_call_all() stand in arch.h ---- */
+void smp_call_interrupt(void);          /* from arch: IPI_CALL arrived. Interrupts off. */
+/* From arch, on a CPU whose tables, APIC, per-CPU base and kernel root are set, on its own stack, interrupts off. Counts it in cpu_count. */
+_Noreturn void smp_ap_entry(void);
+extern void (*smp_ap_start)(void);      /* what the scheduler registered for it; does not return */
+
+/* ---- where boot/ enters C: magic is Multiboot2's 0x36d76289, or PVH's 0x336ec578; info and kernel_phys are physical ---- */
+_Noreturn void kmain(uint64_t magic, uint64_t info, uint64_t kernel_phys);
 
 /* ---- init levels: kmain runs them in order on the boot CPU; within a level order must not matter ---- */
 enum init_level {
@@ -97,10 +137,11 @@ struct init_call {
 };
 #define INIT_CALL(lvl, fun)                                                               \
 	static const struct init_call init_call_##fun                                     \
-		__attribute__((used, section(".init_calls"))) = { lvl, #fun, fun }
+		__attribute__((used, aligned(8), section(".init_calls"))) = { lvl, #fun, fun }
 
 /* ---- spinlocks (spinlock.c): ticket locks, FIFO. Preemption is off while one is held. ----
- * Order is declared by rank: a CPU may take only ranks above those it holds (debug builds panic otherwise). */
+ * Order is declared by rank: a CPU may take only ranks above those it holds (debug builds panic otherwise). Interrupt handlers wake
+ * worlds and set timers, so every lock of rank RANK_WAITQ and above is taken with interrupts off (checked too). */
 enum lock_rank {
 	RANK_VM = 10, RANK_PROC = 20, RANK_ASPACE = 30, RANK_FS = 40, RANK_DEV = 50, RANK_HVDEV = 60,
 	RANK_WAITQ = 70, RANK_TIMER = 80, RANK_RUNQ = 90, RANK_HEAP = 100, RANK_BLOCK = 110,
@@ -123,10 +164,28 @@ void spin_unlock_irqrestore(struct spinlock *l, uint64_t flags);
 bool spin_held(const struct spinlock *l); /* true always in release builds */
 /* Nested two-lock case of equal rank, lower address first. */
 void spin_lock_nested(struct spinlock *l);
-/* Preemption of the running world; nests. The last enable reschedules if that was asked meanwhile. */
+/* Preemption of the running world; nests. The last enable reschedules if that was asked meanwhile, unless interrupts are off. */
+#ifdef __KERNEL_HOST_TEST__
 void preempt_disable(void);
 void preempt_enable(void);
 unsigned preempt_depth(void);
+#else
+/* The count, and above it "nobody asked to reschedule": the word is 0 exactly when a reschedule is wanted and allowed. */
+#define PREEMPT_NOT_WANTED 0x80000000u
+DECLARE_PERCPU(uint32_t, preempt_word);
+void preempt_resched(void);             /* slow path */
+extern void (*preempt_hook)(void);      /* the scheduler's; interrupts on, count 0 */
+static inline void preempt_disable(void) { __asm__ volatile("incl %%gs:%0" : "+m"(preempt_word) : : "memory", "cc"); }
+static inline void preempt_enable(void)
+{
+	bool zero;
+
+	__asm__ volatile("decl %%gs:%0" : "+m"(preempt_word), "=@ccz"(zero) : : "memory");
+	if (unlikely(zero))
+		preempt_resched();
+}
+static inline unsigned preempt_depth(void) { return this_cpu_read(preempt_word) & ~PREEMPT_NOT_WANTED; }
+#endif
 
 /* ---- atomics: use the __atomic builtins directly ---- */
 
@@ -139,8 +198,8 @@ struct counter {
 #define COUNTER(id, path)                                                                 \
 	PERCPU(uint64_t, counter_val_##id);                                               \
 	static const struct counter counter_##id                                          \
-		__attribute__((used, section(".counters"))) = { path, &counter_val_##id }
-#define counter_add(id, n) ((void)(this_cpu(counter_val_##id) += (n)))
+		__attribute__((used, aligned(8), section(".counters"))) = { path, &counter_val_##id }
+#define counter_add(id, n) this_cpu_add(counter_val_##id, n)
 /* Values that are computed when read: fn emits any number of lines. */
 struct counter_source {
 	void (*emit)(void *ctx, void (*line)(void *ctx, const char *name, uint64_t value));
@@ -176,7 +235,23 @@ struct boot_info {
 	uint64_t boot_tsc; /* TSC at entry */
 };
 extern struct boot_info boot_info;
+/* Bytes of usable RAM in the firmware's map. */
+uint64_t bootinfo_ram(const struct boot_info *b);
+/* Parsers of what a loader left. phys gives n bytes of physical memory or NULL; NULL result: well, else the sentence that says what is wrong. */
+typedef const void *(*phys_fn)(uint64_t pa, size_t n);
+const char *bootinfo_parse_pvh(struct boot_info *b, phys_fn phys, uint64_t pa);
+const char *bootinfo_parse_multiboot2(struct boot_info *b, phys_fn phys, uint64_t pa);
+/* Multiboot2 hands over a copy of the RSDP inside its own block; it is kept here and boot_info.rsdp is 0 until kmain points to it. */
+extern uint8_t bootinfo_rsdp_copy[36];
 /* Value of KEY=VALUE on the command line (copied into buf); false when absent. A bare KEY gives "". */
 bool cmdline_get(const char *key, char *buf, size_t size);
+bool cmdline_find(const char *cmdline, const char *key, char *buf, size_t size);
+
+/* ---- trace ring (trace.c), debug builds: cheap marks that a panic prints; event is a string literal ---- */
+#if defined(CONFIG_DEBUG) && !defined(__KERNEL_HOST_TEST__)
+void trace(const char *event, uint64_t a, uint64_t b);
+#else
+static inline void trace(const char *event, uint64_t a, uint64_t b) { (void)event, (void)a, (void)b; }
+#endif
 
 #endif
