@@ -201,6 +201,8 @@ struct vm {
 	uint64_t torture_rounds, moves;
 	uint32_t pid;                /* of its vmx */
 	struct list link;            /* all VMs */
+	bool broken;                 /* vm->lock: a rebuild failed half-way; only destruction is left */
+	bool frozen;                 /* vm->lock: device timers stopped (paused) */
 };
 
 enum vcpu_mode { VCPU_OUT, VCPU_KERNEL, VCPU_GUEST }; /* atomic; VCPU_GUEST only between the last check and the exit */
@@ -218,7 +220,7 @@ struct vcpu {
 	struct vm *vm;
 	unsigned index;
 	uint32_t apic_id;
-	struct world *world;         /* the one inside run, or NULL */
+	struct world *world;         /* the one inside run, or NULL: wake_lock; set and cleared around vcpu_run() by vcpu_enter(), vcpu_leave() */
 	uint32_t mode;               /* enum vcpu_mode */
 	uint32_t request;            /* VCPU_REQ_*, atomic */
 	enum vcpu_activity activity; /* its own world, or anybody under vm->lock while paused */
@@ -242,6 +244,8 @@ struct vcpu {
 	void *backend;               /* VMCB and what belongs to it */
 	uint64_t exits, exit_count[HV_EXIT_KINDS];
 	uint64_t last_exit_rip[8]; uint64_t last_exit_code[8]; /* ring for reports */
+	struct spinlock wake_lock;   /* `world` stays alive while it is held; any context, interrupts off */
+	struct run_page *run_page;   /* owner of `run`, shared with its mappings (vcpu.c) */
 };
 
 /* vm.c. Creation checks everything; undo in reverse. */
@@ -262,7 +266,10 @@ int vcpu_create(struct vm *vm, unsigned index);
 void vcpu_free(struct vcpu *v);
 int vcpu_get_regs(struct vcpu *v, struct vmm_regs *r);
 int vcpu_set_regs(struct vcpu *v, const struct vmm_regs *r);
-void vcpu_request(struct vcpu *v, uint32_t req); /* sets bits, wakes or kicks; any context */
+/* Around vcpu_run(), in the caller's world: -EBUSY when another world is inside, -EINTR while the VM is paused. */
+int vcpu_enter(struct vcpu *v);
+void vcpu_leave(struct vcpu *v);
+void vcpu_request(struct vcpu *v, uint32_t req); /* sets bits, wakes or kicks; any context. A world that halts sets activity first, then blocks */
 void vcpu_kick(struct vcpu *v);                  /* out of guest mode if it is there */
 
 /* run.c: returns 0 with v->run filled for ring 3, or -EINTR, or -errno. */

@@ -52,7 +52,30 @@ int irq_load(struct vm *vm, struct state_in *in);           /* one record; tag s
 uint64_t vm_guest_ns(const struct vm *vm);
 uint64_t vm_guest_ns_to_host(const struct vm *vm, uint64_t guest_ns); /* host clock time; UINT64_MAX stays */
 
+/*
+ * ---- state records: every *_save above and in hv.h, emul.h, dev.h writes exactly one whole record (state_begin .. state_end) with its tag
+ * below, version 1 and, where it belongs to a vCPU, the vCPU's index as instance; the *_load gets that record's payload. ----
+ */
+#define STATE_VM STATE_TAG('V', 'M', ' ', ' ')         /* state.c: first record */
+#define STATE_CPUID STATE_TAG('C', 'P', 'I', 'D')      /* cpuid_save */
+#define STATE_VCPU STATE_TAG('V', 'C', 'P', 'U')       /* state.c: gpr, rip, rflags, activity, events, FPU, tsc_offset, run page's pending answer */
+#define STATE_HW STATE_TAG('V', 'C', 'H', 'W')         /* hv->save: control registers, segments, MSRs that the hardware switches, shadow */
+#define STATE_MSR STATE_TAG('M', 'S', 'R', ' ')        /* msr_save */
+#define STATE_EMUL STATE_TAG('E', 'M', 'U', 'L')       /* emul_save */
+#define STATE_LAPIC STATE_TAG('L', 'A', 'P', 'C')
+#define STATE_IOAPIC STATE_TAG('I', 'O', 'A', 'P')
+#define STATE_PIC STATE_TAG('P', 'I', 'C', ' ')
+#define STATE_PIT STATE_TAG('P', 'I', 'T', ' ')
+
 /* ---- vm.c, vcpu.c ---- */
+/* APIC id of a vCPU: sockets and cores as the guest's CPUID tells them. cores_per_socket need not be a power of two. */
+static inline uint32_t vcpu_topology_id(const struct vmm_create *c, unsigned index)
+{
+	unsigned cores = c->cores_per_socket ? c->cores_per_socket : 1;
+	unsigned bits = cores > 1 ? 32 - (unsigned)__builtin_clz(cores - 1) : 0;
+
+	return index / cores << bits | index % cores;
+}
 int vm_set_state(struct vm *vm, enum vmm_state to);         /* the only setter; -EINVAL for a transition that does not exist */
 void vcpu_reset(struct vcpu *v, bool init);                 /* registers, APIC, MSRs; INIT keeps what INIT keeps */
 void vcpu_start_sipi(struct vcpu *v, uint8_t vector);

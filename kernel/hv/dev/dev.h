@@ -41,9 +41,11 @@ struct lapic_host {
 	void (*eoi_broadcast)(void *ctx, uint8_t vector);
 	uint64_t (*guest_tsc)(void *ctx);                /* now, guest ticks */
 	uint64_t (*guest_tsc_to_host_ns)(void *ctx, uint64_t guest_tsc); /* host clock time at which the guest's TSC reads that */
+	uint64_t (*guest_ns)(void *ctx);                 /* the VM's time, which a guest's write to its TSC does not move: counting modes */
+	uint64_t (*guest_ns_to_host)(void *ctx, uint64_t ns);
 };
 #define LAPIC_TIMER_HZ 1000000000ull /* bus clock that leaf 0x40000010 and backdoor 45 tell; divide 1 */
-struct lapic *lapic_create(uint32_t id, bool boot_cpu, bool allow_x2apic, const struct lapic_host *h);
+struct lapic *lapic_create(uint32_t id, bool boot_cpu, bool allow_x2apic, unsigned phys_bits, const struct lapic_host *h);
 void lapic_free(struct lapic *l);
 void lapic_reset(struct lapic *l, bool init);        /* INIT keeps the id and APIC base */
 /* MMIO page accesses, offset 0..0xfff; size 4 and aligned accesses are proper, others answer as hardware does (undefined: 0 / ignored). */
@@ -62,10 +64,15 @@ unsigned lapic_priority(const struct lapic *l);      /* for lowest-priority arbi
 int lapic_pending(struct lapic *l);
 void lapic_ack(struct lapic *l, uint8_t vector);     /* IRR -> ISR, at injection */
 bool lapic_accepts_extint(const struct lapic *l);    /* LVT0 in ExtINT mode and unmasked, or APIC disabled: PIC reaches this CPU */
-void lapic_lint0_nmi(struct lapic *l, bool level);   /* PIT/PIC line for "virtual wire" variants */
+/* The PIC's output as LINT0 sees it, for the variants of virtual wire mode other than ExtINT: fixed and NMI. Any context. */
+void lapic_set_lint0(struct lapic *l, bool level);
 uint8_t lapic_get_tpr(const struct lapic *l);        /* task priority 7:0 */
 void lapic_set_tpr(struct lapic *l, uint8_t tpr);
 void lapic_timer_migrate(struct lapic *l);           /* its vCPU changed pCPU */
+void lapic_tsc_changed(struct lapic *l);             /* the guest moved its TSC: a deadline is due at another time */
+/* No host timer runs between freeze and thaw (VM paused, saved, loaded); what fell due meanwhile fires at thaw, a period once. */
+void lapic_freeze(struct lapic *l);
+void lapic_thaw(struct lapic *l);
 void lapic_save(const struct lapic *l, struct state_out *o);
 int lapic_load(struct lapic *l, struct state_in *in);
 
@@ -82,6 +89,7 @@ void ioapic_save(const struct ioapic *io, struct state_out *o);
 int ioapic_load(struct ioapic *io, struct state_in *in);
 
 /* ---- PIC pair: ports 20 21 A0 A1 4D0 4D1 ---- */
+/* intr may be told a level again; called with the pair's lock held. */
 struct pic_host { void *ctx; void (*intr)(void *ctx, bool level); };
 struct pic *pic_create(const struct pic_host *h);
 void pic_free(struct pic *p);
@@ -101,6 +109,8 @@ void pit_free(struct pit *p);
 void pit_reset(struct pit *p);
 uint8_t pit_port_read(struct pit *p, uint16_t port);
 void pit_port_write(struct pit *p, uint16_t port, uint8_t v);
+void pit_freeze(struct pit *p);
+void pit_thaw(struct pit *p);
 void pit_save(const struct pit *p, struct state_out *o);
 int pit_load(struct pit *p, struct state_in *in);
 
