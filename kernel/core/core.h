@@ -113,8 +113,9 @@ void smp_call_interrupt(void);          /* from arch: IPI_CALL arrived. Interrup
 _Noreturn void smp_ap_entry(void);
 extern void (*smp_ap_start)(void);      /* what the scheduler registered for it; does not return */
 
-/* ---- where boot/ enters C: magic is Multiboot2's 0x36d76289, or PVH's 0x336ec578; info and kernel_phys are physical ---- */
-_Noreturn void kmain(uint64_t magic, uint64_t info, uint64_t kernel_phys);
+/* ---- where boot/ enters C: kind 0 PVH, 1 Multiboot2; info is physical. boot/ also leaves the image's place and the TSC at entry. ---- */
+_Noreturn void kmain(uint32_t kind, uint64_t info);
+extern uint64_t arch_image_phys, arch_boot_tsc;
 
 /* ---- init levels: kmain runs them in order on the boot CPU; within a level order must not matter ---- */
 enum init_level {

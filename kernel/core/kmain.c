@@ -8,7 +8,7 @@
 #include "core/core.h"
 #include "core/core_priv.h"
 
-#define MULTIBOOT2_MAGIC 0x36d76289u
+#define KIND_MULTIBOOT2 1
 #define BOOT_MAPPED GIB(4)
 #define MSR_GS_BASE 0xc0000101u
 #define RAM_NEEDED MIB(32)
@@ -23,17 +23,18 @@ static const void *boot_phys(uint64_t pa, size_t n)
 	return (const void *)(DIRECT_BASE + pa);
 }
 
-static const char *parse_boot_info(uint64_t magic, uint64_t info, uint64_t kernel_phys)
+static const char *parse_boot_info(uint32_t kind, uint64_t info)
 {
 	const char *wrong;
 
-	if ((uint32_t)magic == MULTIBOOT2_MAGIC)
+	if (kind == KIND_MULTIBOOT2)
 		wrong = bootinfo_parse_multiboot2(&boot_info, boot_phys, info);
 	else
 		wrong = bootinfo_parse_pvh(&boot_info, boot_phys, info);
 	if (!boot_info.rsdp && bootinfo_rsdp_copy[0])
-		boot_info.rsdp = kernel_phys + ((uint64_t)bootinfo_rsdp_copy - (uint64_t)__image_start);
-	boot_info.kernel_phys = kernel_phys;
+		boot_info.rsdp = arch_image_phys + ((uint64_t)bootinfo_rsdp_copy - (uint64_t)__image_start);
+	boot_info.kernel_phys = arch_image_phys;
+	boot_info.boot_tsc = arch_boot_tsc;
 	boot_info.kernel_size = (uint64_t)(__image_end - __image_start);
 	return wrong;
 }
@@ -58,17 +59,15 @@ static void banner(const char *wrong)
 }
 
 /* Not checked by the stack protector itself, since it changes the guard. */
-__attribute__((optimize("no-stack-protector"))) void kmain(uint64_t magic, uint64_t info, uint64_t kernel_phys)
+__attribute__((optimize("no-stack-protector"))) void kmain(uint32_t kind, uint64_t info)
 {
-	uint64_t tsc = arch_rdtsc();
 	const char *wrong;
 
 	wrmsr(MSR_GS_BASE, 0);
 	this_cpu(preempt_word) = PREEMPT_NOT_WANTED;
 	/* The lowest byte stays 0, so that no string copy can write the guard. */
-	__stack_chk_guard ^= (tsc * 0x9e3779b97f4a7c15ull) & ~0xffull;
-	wrong = parse_boot_info(magic, info, kernel_phys);
-	boot_info.boot_tsc = tsc;
+	__stack_chk_guard ^= (arch_rdtsc() * 0x9e3779b97f4a7c15ull) & ~0xffull;
+	wrong = parse_boot_info(kind, info);
 	run_level(INIT_CONSOLE);
 	banner(wrong);
 	for (enum init_level level = INIT_MEM; level < INIT_LEVELS; level++)
