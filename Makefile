@@ -10,6 +10,7 @@ CC := gcc
 HOSTCC ?= clang
 kernel :=
 units :=
+guests :=
 include $(sort $(shell find boot kernel user test -name list.mk))
 
 WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
@@ -50,3 +51,18 @@ endef
 $(foreach u,$(units),$(eval $(call unit-rule,$(u))))
 units: $(unit-bins)
 	@set -e; for u in $(unit-bins); do echo "$$u"; $$u; done
+
+# ---- guests for tests, bench and make run: build/guest ----
+GUESTFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mno-sse -mno-mmx -mno-80387 -mcmodel=small \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -Itest/guest/common
+GUESTLINK := -nostdlib -static -Wl,--build-id=none -Wl,-T,test/guest/common/guest.ld -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -Wl,-z,noexecstack
+.PHONY: guests linux-guests
+guests: $(patsubst %,build/guest/%.elf,$(guests))
+build/guest/%.elf: $(wildcard test/guest/common/*) $(wildcard test/guest/*/*.[chS])
+	@mkdir -p $(@D)
+	@echo "  GUEST $*"
+	@$(CC) $(GUESTFLAGS) $(GUESTLINK) -o build/guest/$*.elf64 $(wildcard test/guest/common/*.S test/guest/common/*.c test/guest/$*/*.S test/guest/$*/*.c)
+	@objcopy -O elf32-i386 build/guest/$*.elf64 $@
+linux-guests:
+	@test/bench/mkguest build/guest
+	@test/linux/mkguest build/guest

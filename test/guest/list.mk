@@ -1,0 +1,2 @@
+# Tiny guests: one folder each.
+guests += exits hello
