@@ -17,7 +17,7 @@ WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-proto
 INCLUDES := -Iinclude -Ikernel -Iboot
 KFLAGS := -std=gnu17 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(INCLUDES) $(WARN) \
 	-mno-sse -mno-mmx -mno-80387 -mno-red-zone -mcmodel=kernel -fno-pic -fno-pie -fno-common -fno-strict-aliasing -fno-asynchronous-unwind-tables \
-	-fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -ffunction-sections -fdata-sections -fno-jump-tables
+		-fcallgraph-info -fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global -ffunction-sections -fdata-sections -fno-jump-tables
 ifeq ($(DEBUG),1)
 KFLAGS += -DCONFIG_DEBUG=1
 endif
