@@ -40,6 +40,21 @@ $(BUILD)/k/%.o: %.S
 	@echo "  AS $<"
 	@$(CC) $(KFLAGS) -D__ASSEMBLER__ -MMD -MP -c -o $@ $<
 
+# ---- the kernel: linked twice, so that the second time it carries its own symbol table ----
+LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --build-id=none --gc-sections -T boot/mica.ld
+$(BUILD)/mica.elf: $(kobjs) $(BUILD)/k/boot/rootfs.o boot/mica.ld tools/ksyms
+	@echo "  LD $@"
+	@tools/ksyms > $(BUILD)/ksyms-none.S && $(CC) -c -o $(BUILD)/ksyms-none.o $(BUILD)/ksyms-none.S
+	@$(LD) $(LDFLAGS) -o $@.first $(kobjs) $(BUILD)/k/boot/rootfs.o $(BUILD)/ksyms-none.o
+	@tools/ksyms $@.first > $(BUILD)/ksyms.S && $(CC) -c -o $(BUILD)/ksyms.o $(BUILD)/ksyms.S
+	@$(LD) $(LDFLAGS) -o $@ $(kobjs) $(BUILD)/k/boot/rootfs.o $(BUILD)/ksyms.o
+$(BUILD)/k/boot/rootfs.o: boot/rootfs.S $(BUILD)/root.cpio
+	@mkdir -p $(@D)
+	@$(CC) -DROOT_CPIO='"$(BUILD)/root.cpio"' -c -o $@ $<
+# Only where nobody says how the root is made: an empty one.
+%/root.cpio:
+	@mkdir -p $(@D) && : > $@
+
 # ---- host unit tests: build/unit/<path of the test file> ----
 unit-bins := $(patsubst %,build/unit/%,$(units))
 define unit-rule

@@ -19,6 +19,10 @@
 #define WINDOW_BASE 0xffffe00000000000ull     /* per-CPU windows onto frames that are not ours */
 #define KERNEL_BASE 0xffffffff80000000ull     /* the image, wherever it lies physically */
 
+/* ---- what the entry code noted before kmain ---- */
+extern uint64_t arch_boot_tsc;   /* TSC at entry (INIT_ARCH copies it into boot_info) */
+extern uint64_t arch_image_phys; /* where KERNEL_BASE lies physically: address of the image's first byte */
+
 /* ---- what a trap or system call pushed; layout known to entry.S ---- */
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
@@ -78,7 +82,7 @@ static inline uint32_t inl(uint16_t port)
 	return v;
 }
 static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %w1" : : "a"(v), "Nd"(port)); }
-extern uint64_t percpu_self_delta; /* per-CPU symbol, read through %gs */
+extern uint64_t percpu_self_delta; /* per-CPU symbol (arch's), read through %gs; percpu_delta[] and cpu_count are core's, and smp.c here raises them as CPUs join */
 static inline uint64_t arch_percpu_delta(void)
 {
 	uint64_t d;
@@ -98,6 +102,11 @@ uint32_t arch_apic_id(unsigned cpu);
 /* Enables interrupts and halts in one step: an interrupt that was already pending ends the halt. */
 void arch_idle(void);
 _Noreturn void arch_halt_forever(void);
+/* Return addresses by frame pointers, innermost first: of the code that tf interrupted (its rip first), or of the caller
+ * when tf is NULL. Reads nothing that could fault for good: a damaged stack only shortens the list. */
+unsigned arch_backtrace(const struct trap_frame *tf, uint64_t *pc, unsigned max);
+/* core's: where another CPU arrives, on its own stack and per-CPU data, interrupts off. Never returns. */
+_Noreturn void smp_ap_entry(void);
 /* ACPI S5 where known, then the emulators' ports, then halts. */
 _Noreturn void arch_power_off(void);
 _Noreturn void arch_reboot(void);
@@ -130,7 +139,9 @@ struct arch_hooks {
 	void (*user_trap)(struct trap_frame *tf, uint64_t cr2); /* exception of ring 3, page faults included; interrupts on */
 	/* Page fault in ring 0 at a user address inside an arch_user_* copy: true when resolved. */
 	bool (*user_copy_fault)(uint64_t addr, uint64_t error);
-	void (*user_return)(struct trap_frame *tf); /* before every return to ring 3: signals, kill, resched */
+	/* Before every return to ring 3: signals, kill, resched. Called with interrupts off. When it has work it turns them on,
+	 * works, and returns with them on: then it is called again, until it returns with interrupts still off. */
+	void (*user_return)(struct trap_frame *tf);
 };
 extern struct arch_hooks arch_hooks;
 
@@ -138,16 +149,19 @@ extern struct arch_hooks arch_hooks;
 struct arch_context {
 	uint64_t rsp;           /* kernel stack pointer while switched out */
 	uint64_t kstack_top;
-	uint64_t fs_base, gs_base; /* ring 3's */
-	uint64_t cr3;           /* 0: kernel world, keeps whatever is loaded */
+	uint64_t fs_base, gs_base; /* ring 3's; arch_user_bases_set() changes them for the running world */
+	uint64_t cr3;           /* 0: kernel world, runs on arch_kernel_root */
 	void *fpu;              /* XSAVE area of arch_fpu_size() bytes, 64-aligned; NULL for kernel worlds */
-	uint64_t xcr0;
-	bool fpu_loaded;
+	uint64_t xcr0;          /* what XCR0 holds while this world runs; 0: the host's. Who changes XCR0 of the running world stores it here */
+	bool fpu_loaded;        /* the registers hold it: kept by the switch */
+	uint64_t id;            /* never used twice */
 };
 /* Prepares a first switch into entry(arg) on the given stack. */
 void arch_context_init(struct arch_context *c, void *stack_top, void (*entry)(void *), void *arg);
 /* Saves `from`, resumes `to` (stack, CR3, FS/GS, TSS.rsp0, FPU). Interrupts off. Returns when `from` runs again. */
 void arch_context_switch(struct arch_context *from, struct arch_context *to);
+/* The running world's FS and GS base in ring 3 (arch_prctl, exec). */
+void arch_user_bases_set(struct arch_context *c, uint64_t fs, uint64_t gs);
 /* Leaves to ring 3 with this frame; for a new process or thread. Interrupts off. */
 _Noreturn void arch_enter_user(struct trap_frame *tf);
 size_t arch_fpu_size(void);   /* of the XSAVE area for every feature that the kernel enables */

@@ -1,0 +1,2 @@
+kernel += kernel/arch/x86/entry.S kernel/arch/x86/copy.S
+kernel += $(patsubst %,kernel/arch/x86/%.c,cpu descriptors traps backtrace user fpu context paging)
