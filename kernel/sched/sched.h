@@ -11,6 +11,7 @@
 
 #include "arch/x86/arch.h"
 #include "core/core.h"
+#include "sched/policy.h"
 
 enum world_state { WORLD_NEW, WORLD_READY, WORLD_RUNNING, WORLD_BLOCKED, WORLD_DEAD };
 enum world_kind { WORLD_IDLE, WORLD_KERNEL, WORLD_USER, WORLD_VCPU };
@@ -18,7 +19,15 @@ enum world_kind { WORLD_IDLE, WORLD_KERNEL, WORLD_USER, WORLD_VCPU };
 /* Who pays: all worlds of one VM share its group's weight. */
 struct sched_group {
 	uint32_t shares;      /* 1000 per vCPU is normal */
-	uint32_t active;      /* runnable vCPU worlds, kept by the scheduler */
+	uint32_t active;      /* runnable worlds, kept by the scheduler (atomic) */
+};
+
+struct timer {
+	uint64_t when_ns;
+	void (*fn)(struct timer *t);
+	unsigned cpu;      /* where armed */
+	int32_t index;     /* -1 when idle, else armed */
+	struct timer *child, *next, *prev; /* pairing heap: first child, next sibling, left sibling or parent */
 };
 
 struct world {
@@ -26,29 +35,46 @@ struct world {
 	enum world_state state;        /* run-queue lock of `cpu`; changes only in world_set_state() */
 	enum world_kind kind;
 	uint32_t id;
-	unsigned cpu;                  /* where it runs or last ran */
+	unsigned cpu;                  /* where it runs or last ran; run-queue lock of the old one */
 	uint64_t affinity;             /* bit per CPU */
-	uint32_t weight;
-	int64_t vtime;
-	uint64_t run_since_ns, run_total_ns;
-	uint64_t slice_end_ns;
-	struct list queue_link;
+	struct policy_entity entity;   /* run-queue lock */
+	uint64_t run_since_ns, run_total_ns; /* run_since: last charged up to here */
+	uint64_t switched_in_ns;
 	bool wake_pending;             /* a wake-up came while it was about to block */
+	bool counted;                  /* in group->active */
 	bool kill;                     /* asked to end: interruptible waits return -EINTR */
 	bool signalled;                /* same for a pending signal; set by sys */
 	struct sched_group *group;     /* may be NULL */
 	void *proc;                    /* sys' struct thread, or NULL */
 	void *vcpu;                    /* hv's struct vcpu while inside run, or NULL */
-	void *stack_top;
+	void *stack_top;               /* NULL: not from kstack_alloc */
+	void *fpu_raw;                 /* what arch.fpu was cut from */
+	void (*entry)(void *);
+	void *arg;
+	struct timer sleep_timer;
 	char name[24];
 	struct list all_link;
+	struct world *next_dead;
 };
 
 DECLARE_PERCPU(struct world *, current_world);
-#define current this_cpu(current_world)
+#ifdef __KERNEL_HOST_TEST__
+#define current current_world
+#else
+/* One instruction, so that it is right with preemption on; constant as long as this world runs, so the compiler may keep it. */
+static inline struct world *world_current(void)
+{
+	struct world *w;
+
+	__asm__("movq %%gs:current_world, %0" : "=r"(w));
+	return w;
+}
+#define current world_current()
+#endif
 extern bool sched_running; /* false until INIT_SCHED */
 
-/* A kernel-mode world, not yet started; entry must end with world_exit(). NULL without memory. */
+/* A world, not yet started, that begins in ring 0 at entry, which must end with world_exit(). NULL without memory.
+ * Kinds USER and VCPU get an initialised FPU area; whoever creates them sets arch.cr3. */
 struct world *world_create(const char *name, enum world_kind kind, void (*entry)(void *), void *arg);
 void world_start(struct world *w);
 _Noreturn void world_exit(void);          /* frees itself once switched away */
@@ -62,6 +88,8 @@ bool world_wake(struct world *w);         /* any context; true when it was block
 void sched_yield(void);
 void sched_preempt(void);                 /* if asked to: called at safe points */
 bool sched_need_resched(void);
+/* Restricts where a world may run; takes effect when it next leaves its CPU, at the latest at its slice's end. */
+void world_set_affinity(struct world *w, uint64_t mask);
 void sched_sleep_ns(uint64_t ns);
 /* Calls fn for each world with the list locked. */
 void world_for_each(void (*fn)(struct world *w, void *ctx), void *ctx);
@@ -118,15 +146,12 @@ void mutex_unlock(struct mutex *m);
 bool mutex_held(const struct mutex *m);
 
 /* ---- timers: per-CPU heap, no periodic tick. fn runs with interrupts off on the CPU it was set on. ---- */
-struct timer {
-	uint64_t when_ns;
-	void (*fn)(struct timer *t);
-	unsigned cpu;      /* where armed */
-	int32_t index;     /* in that CPU's heap, -1 when idle */
-};
+static inline bool timer_armed(const struct timer *t) { return READ_ONCE(t->index) >= 0; }
 void timer_init(struct timer *t, void (*fn)(struct timer *t));
 void timer_set(struct timer *t, uint64_t when_ns);  /* re-arms if armed; on this CPU */
-bool timer_cancel(struct timer *t);                 /* true when it was armed; after it returns fn does not run any more */
+/* True when it was armed. Called with interrupts on and preemption enabled it also waits for an fn that runs on another CPU: after that
+ * fn does not run any more and t may be freed. Under a lock it does not wait (fn may want that lock): fn may then come once more, late. */
+bool timer_cancel(struct timer *t);
 /* Moves an armed timer to this CPU (a vCPU that migrated takes its timers along). */
 void timer_migrate(struct timer *t);
 
