@@ -24,6 +24,24 @@ enum {
 static inline uint16_t owner_vm(unsigned id) { return (uint16_t)(OWNER_VM_BASE + 2 * id); }
 static inline uint16_t owner_vm_tables(unsigned id) { return (uint16_t)(OWNER_VM_BASE + 2 * id + 1); }
 
+#define MEM_MAX_VMS 500 /* VM ids are below this */
+#define OWNERS (OWNER_VM_BASE + 2 * MEM_MAX_VMS)
+
+/* One 4 KiB frame of a broken block. */
+struct frame {
+	uint32_t use;  /* user frames: references; VM frames: the guest frame number that maps it; free: next free + 1 */
+	uint16_t pins; /* atomic: outstanding gmem pins */
+	uint8_t state; /* FRAME_* */
+	uint8_t spare;
+};
+enum { FRAME_OUTSIDE, /* not ours to give */ FRAME_FREE, FRAME_USED };
+struct frames {
+	struct frame f[FRAMES_PER_BLOCK];
+};
+
+#define BLOCK_DIRECT BIT(0) /* mapped in the direct map */
+#define BLOCK_SCRAP BIT(1)  /* firmware's or the image's: its usable rest serves ring 3 frame by frame */
+#define BLOCK_STALE BIT(2)  /* debug: a mapping was taken away and no shoot-down has ended since; must not be freed */
 /* One per 2 MiB of physical address space up to the top of RAM. Lock: the block lock unless said. */
 struct block {
 	uint16_t owner;
@@ -45,6 +63,10 @@ hpa_t block_alloc(uint16_t owner, unsigned flags);
 void block_free(hpa_t b);
 struct block *block_of(hpa_t any);        /* NULL outside RAM */
 uint64_t block_count(uint16_t owner);     /* blocks that owner holds */
+/* Bytes of a block become zero through a window; preemption is possible on the way. */
+void block_zero(hpa_t b);
+/* Debug builds: what emulators forgive. Set when a translation to the block was taken away, cleared when the shoot-down was acknowledged. */
+void block_stale_set(hpa_t any, bool stale);
 /* Idle CPUs call this: zeroes one free block if any is dirty; true when it did. */
 bool block_zero_one(void);
 
@@ -55,15 +77,28 @@ void mem_unpromise(uint64_t bytes);
 /* Facts for `mica ready`: KiB usable in the firmware's map, and taken by the host (modules not counted). */
 uint64_t mem_ram_kib(void);
 uint64_t mem_host_kib(void);
+/* Where every byte of usable RAM is: the lines add up to mem_ram_kib() exactly. May sleep; gives back what is only cached first. */
+void mem_account(void (*line)(void *ctx, const char *name, uint64_t bytes), void *ctx);
+/* Returns caches (free heap blocks, stacks, ring-3 blocks) to the free list. May wait for other CPUs: interrupts on, no spinlock held. */
+void mem_drain(void);
+/* Boot modules are promised to VMs, since they can be given up: the file layer registers what gives them up (true: something was freed). */
+extern bool (*mem_release_modules_hook)(void);
+void module_release(uint64_t base, uint64_t size);
 
 /* ---- the kernel's direct map ---- */
+#ifdef __KERNEL_HOST_TEST__
+extern char *host_ram; /* host_mem.c: physical address 0 */
+static inline void *direct_ptr(hpa_t a) { return host_ram + a.v; }
+static inline hpa_t direct_hpa(const void *p) { return hpa((uint64_t)((const char *)p - host_ram)); }
+#else
 static inline void *direct_ptr(hpa_t a) { return (void *)(uintptr_t)(0xffff800000000000ull + a.v); }
 static inline hpa_t direct_hpa(const void *p) { return hpa((uintptr_t)p - 0xffff800000000000ull); }
+#endif
 
 /* ---- kernel heap (heap.c): every byte has a subsystem ---- */
 enum mem_tag {
 	MT_CORE, MT_PAGETABLES, MT_STACKS, MT_SCHED, MT_ASPACE, MT_PROC, MT_FS, MT_TTY, MT_DRIVER,
-	MT_HV, MT_HVDEV, MT_STATE, MT_FRAMES, MT_TEST, MT_TAGS
+	MT_HV, MT_HVDEV, MT_STATE, MT_FRAMES, MT_TEST, MT_BLOCKTAB, MT_TAGS
 };
 extern const char *const mem_tag_name[MT_TAGS];
 /* NULL when the kernel's memory is used up. 16-aligned; 4096-aligned from one page up. Never sleeps. */
@@ -90,8 +125,42 @@ unsigned uframe_refs(hpa_t f);
 /* ---- windows (window.c): how the kernel touches memory outside its direct map ----
  * Preemption is off from get to put; at most 8 held per CPU. A window covers the whole 2 MiB block around the frame;
  * the pointer returned is to the exact byte. Cached: a second get of the same block costs a few instructions. */
+#ifdef __KERNEL_HOST_TEST__
 void *window_get(hpa_t any);
 void window_put(const void *p);
+#else
+#define WINDOW_SLOTS 32
+struct window_cpu {
+	uint64_t tag[WINDOW_SLOTS];  /* block number + 1; 0: nothing mapped */
+	uint16_t held[WINDOW_SLOTS]; /* windows out; a held slot keeps its block */
+	uint64_t base;               /* virtual address of slot 0 */
+};
+DECLARE_PERCPU(struct window_cpu, window_cpu);
+void *window_get_slow(hpa_t any);
+static inline void *window_get(hpa_t any)
+{
+	struct window_cpu *w;
+	uint64_t block = any.v >> BLOCK_SHIFT;
+	unsigned i = block % WINDOW_SLOTS;
+
+	preempt_disable();
+	w = &this_cpu(window_cpu);
+	w->held[i]++; /* before the look, so that an interrupt's own window cannot take the slot in between */
+	barrier();
+	if (likely(w->tag[i] == block + 1))
+		return (void *)(w->base + ((uint64_t)i << BLOCK_SHIFT) + (any.v & BLOCK_MASK));
+	w->held[i]--;
+	return window_get_slow(any);
+}
+static inline void window_put(const void *p)
+{
+	struct window_cpu *w = &this_cpu(window_cpu);
+
+	barrier();
+	w->held[((uintptr_t)p >> BLOCK_SHIFT) % WINDOW_SLOTS]--;
+	preempt_enable();
+}
+#endif
 /* Every CPU forgets its cached windows onto this block (before the block changes owner). May wait for other CPUs; interrupts on. */
 void window_drop(hpa_t block);
 void window_drop_all(void);

@@ -28,6 +28,8 @@ static inline uint64_t arch_percpu_delta(void) { return 0; }
 void host_run_until(uint64_t ns);
 /* panic() in tests calls this when set (longjmp out of it); else aborts. */
 extern void (*host_panic_hook)(const char *text);
+/* After a panic that a test expected: spinlocks that were held. */
+void host_unlock_all(void);
 /* Log lines counted, last one kept; printed when HOST_LOG is in the environment. */
 extern unsigned host_log_lines;
 extern char host_log_last[512];

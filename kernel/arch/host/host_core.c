@@ -8,6 +8,7 @@
 uint64_t host_clock_ns;
 uint64_t tsc_hz = NSEC_PER_SEC, apic_timer_hz = NSEC_PER_SEC;
 unsigned cpu_count = 1;
+char *host_ram; /* physical address 0 (host_mem.c); NULL makes physical addresses and pointers the same */
 void (*host_panic_hook)(const char *text);
 unsigned host_log_lines;
 char host_log_last[512];
@@ -51,19 +52,31 @@ __attribute__((weak)) size_t strlcpy(char *d, const char *s, size_t size)
 }
 
 void spin_init(struct spinlock *l, const char *name, enum lock_rank rank) { *l = (struct spinlock)SPINLOCK_INIT(name, rank); }
+static struct spinlock *held[8]; /* for host_unlock_all() */
+static unsigned nr_held;
 void spin_lock(struct spinlock *l)
 {
 	if (l->holder)
 		panic("spinlock %s taken twice", l->name);
 	l->holder = 1;
+	if (nr_held < ARRAY_SIZE(held))
+		held[nr_held++] = l;
 }
 void spin_unlock(struct spinlock *l)
 {
 	if (!l->holder)
 		panic("spinlock %s not held", l->name);
 	l->holder = 0;
+	for (unsigned i = 0; i < nr_held; i++)
+		if (held[i] == l)
+			held[i--] = held[--nr_held];
 }
-bool spin_trylock(struct spinlock *l) { return l->holder ? false : (l->holder = 1, true); }
+void host_unlock_all(void)
+{
+	while (nr_held)
+		spin_unlock(held[0]);
+}
+bool spin_trylock(struct spinlock *l) { return l->holder ? false : (spin_lock(l), true); }
 uint64_t spin_lock_irqsave(struct spinlock *l) { spin_lock(l); return 0; }
 void spin_unlock_irqrestore(struct spinlock *l, uint64_t f) { (void)f; spin_unlock(l); }
 bool spin_held(const struct spinlock *l) { return l->holder; }
