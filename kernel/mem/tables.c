@@ -2,11 +2,11 @@
 /*
  * Frames for page tables, and mapping with them.
  *
- * arch asks for and returns frames with its paging lock held, below which the heap's lock may not be taken; and mapping a fresh
- * heap block may itself need a table. So tables come from a pool that is filled before each mapping (tables_balance), never from
+ * arch asks for and returns frames in the middle of a mapping, where the heap's lock may not be taken; and mapping a fresh heap
+ * block may itself need a table. So tables come from a pool that is filled before each mapping (tables_balance), never from
  * inside it. The pool keeps exactly POOL_LEVEL frames whenever it was just balanced, so that accounts repeat to the byte.
  *
- * Lock: pool_lock, above RANK_PAGING.
+ * Locks: root_lock (RANK_PAGING) > pool_lock.
  */
 #include "mem/mem_priv.h"
 
@@ -17,6 +17,7 @@ struct pool_frame {
 	struct pool_frame *next;
 };
 static struct spinlock pool_lock = SPINLOCK_INIT("tables", (enum lock_rank)(RANK_PAGING + 1));
+static struct spinlock root_lock = SPINLOCK_INIT("kernel root", RANK_PAGING);
 static struct pool_frame *pool;
 static unsigned pool_frames;
 
@@ -73,13 +74,19 @@ void tables_balance(void)
 /* Mapping a fresh heap block must not ask the heap first: it uses what the last balance left, and whoever maps next fills up. */
 static bool is_heap_block(uint64_t root, unsigned flags) { return root == arch_kernel_root && (flags & MAP_LARGE); }
 
+/* arch leaves it to its callers to serialize changes of one root: the kernel's is under root_lock, a process's under its own lock. */
 int mem_map(uint64_t root, uint64_t va, hpa_t frame, unsigned flags)
 {
+	uint64_t f;
 	int r;
 
 	if (!is_heap_block(root, flags))
 		tables_balance();
+	if (root != arch_kernel_root)
+		return arch_map(root, va, frame, flags);
+	f = spin_lock_irqsave(&root_lock);
 	r = arch_map(root, va, frame, flags);
+	spin_unlock_irqrestore(&root_lock, f);
 	return r;
 }
 
