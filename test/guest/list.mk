@@ -1,2 +1,2 @@
 # Tiny guests: one folder each.
-guests += exits hello
+guests += exits hello irq memory random resets smp stopped
