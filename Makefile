@@ -27,9 +27,37 @@ TFLAGS := -std=gnu17 -O1 -g $(INCLUDES) -I. -D__KERNEL_HOST_TEST__=1 -DCONFIG_DE
 kobjs := $(patsubst %,$(BUILD)/k/%.o,$(basename $(filter %.c %.S,$(kernel))))
 -include $(kobjs:.o=.d)
 
-.PHONY: all kernel-objects units
-all: kernel-objects
+# ---- what a person types: each installs what is missing, then makes with all CPUs ----
+.PHONY: all help run test bench size soak torture clean
+SUB = tools/setup && $(MAKE) --no-print-directory -j$(shell nproc)
+all:
+	@$(SUB) release
+help:
+	@sed -n 's/^#: //p' Makefile
+#: make           build the release: build/mica.elf and build/mica.img
+#: make run       a Linux in a VM on mica, at your terminal (ACCEL=kvm: with nested hardware virtualization)
+#: make test      the gate: unit tests, checks, system scenarios (FILTER=word: a part; make torture: the torture modes)
+#: make soak      the long versions
+#: make bench     instruction counts beside KVM's and Xen's
+#: make size      image, lines of ring 0, lines that a guest can reach
+run: all
+	@$(MAKE) --no-print-directory linux-guests
+	@echo "mica: a Linux will start in a VM; 'poweroff -f' there ends it, Ctrl-] leaves at any time."
+	@tools/run-guest --boot bios --timeout 864000 --kernel build/guest/vmlinuz --initrd build/guest/linux.cpio --append "console=ttyS0 quiet t=shell"
+test torture soak: everything
+	@$(if $(filter torture,$@),test/run torture.,$(if $(filter soak,$@),test/run --soak $(FILTER),test/run $(FILTER)))
+bench size: all
+	@$(if $(filter bench,$@),$(MAKE) --no-print-directory linux-guests && test/bench/bench,tools/size)
+clean:
+	rm -rf build
+.PHONY: everything release debug kernel-objects units units-build
+everything:
+	@$(SUB) release linux-guests guests units-build && $(SUB) DEBUG=1 debug
+release debug: $(BUILD)/mica.elf $(BUILD)/mica.img
 kernel-objects: $(kobjs)
+$(BUILD)/mica.img: $(BUILD)/mica.elf tools/mkimage tools/grub.cfg
+	@echo "  IMAGE $@"
+	@tools/mkimage $< $@
 
 $(BUILD)/k/%.o: %.c
 	@mkdir -p $(@D)
@@ -64,6 +92,7 @@ build/unit/$(1): $(1).c $($(1)-with) $$(wildcard kernel/arch/host/*) $$(shell fi
 	@$$(HOSTCC) $$(TFLAGS) $$($(1)-flags) -o $$@ $(1).c $$($(1)-with) $$($(1)-libs)
 endef
 $(foreach u,$(units),$(eval $(call unit-rule,$(u))))
+units-build: $(unit-bins)
 units: $(unit-bins)
 	@set -e; for u in $(unit-bins); do echo "$$u"; $$u; done
 
