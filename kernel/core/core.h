@@ -116,6 +116,9 @@ extern void (*smp_ap_start)(void);      /* what the scheduler registered for it;
 /* ---- where boot/ enters C: kind 0 PVH, 1 Multiboot2; info is physical. boot/ also leaves the image's place and the TSC at entry. ---- */
 _Noreturn void kmain(uint32_t kind, uint64_t info);
 extern uint64_t arch_image_phys, arch_boot_tsc;
+extern void (*boot_done)(void);         /* the scheduler's: what the boot CPU does after the last init level */
+/* What an idle CPU may do, registered by mem: a little work, interrupts on; false when there is none. */
+extern bool (*sched_idle_hook)(void);
 
 /* ---- init levels: kmain runs them in order on the boot CPU; within a level order must not matter ---- */
 enum init_level {
@@ -145,7 +148,7 @@ struct init_call {
  * worlds and set timers, so every lock of rank RANK_WAITQ and above is taken with interrupts off (checked too). */
 enum lock_rank {
 	RANK_VM = 10, RANK_PROC = 20, RANK_ASPACE = 30, RANK_FS = 40, RANK_DEV = 50, RANK_HVDEV = 60,
-	RANK_WAITQ = 70, RANK_TIMER = 80, RANK_RUNQ = 90, RANK_HEAP = 100, RANK_BLOCK = 110,
+	RANK_WORLDS = 65, RANK_WAITQ = 70, RANK_TIMER = 80, RANK_RUNQ = 90, RANK_HEAP = 100, RANK_BLOCK = 110,
 	RANK_PAGING = 120, RANK_CONSOLE = 130, RANK_LOG = 140
 };
 struct spinlock {

@@ -13,6 +13,9 @@
 #define MSR_GS_BASE 0xc0000101u
 #define RAM_NEEDED MIB(32)
 
+void (*boot_done)(void);
+bool (*sched_idle_hook)(void);
+
 extern const struct init_call __init_calls_start[], __init_calls_end[];
 extern char __image_start[], __image_end[];
 
@@ -72,5 +75,7 @@ __attribute__((optimize("no-stack-protector"))) void kmain(uint32_t kind, uint64
 	banner(wrong);
 	for (enum init_level level = INIT_MEM; level < INIT_LEVELS; level++)
 		run_level(level);
+	if (boot_done)
+		boot_done();
 	panic("init ended: nobody took over CPU 0");
 }
