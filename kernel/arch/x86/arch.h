@@ -105,8 +105,6 @@ _Noreturn void arch_halt_forever(void);
 /* Return addresses by frame pointers, innermost first: of the code that tf interrupted (its rip first), or of the caller
  * when tf is NULL. Reads nothing that could fault for good: a damaged stack only shortens the list. */
 unsigned arch_backtrace(const struct trap_frame *tf, uint64_t *pc, unsigned max);
-/* core's: where another CPU arrives, on its own stack and per-CPU data, interrupts off. Never returns. */
-_Noreturn void smp_ap_entry(void);
 /* ACPI S5 where known, then the emulators' ports, then halts. */
 _Noreturn void arch_power_off(void);
 _Noreturn void arch_reboot(void);

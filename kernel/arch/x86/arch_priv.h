@@ -46,7 +46,7 @@ extern char trap_stubs[];         /* 256 stubs of 16 bytes */
 extern char syscall_entry[], trap_return_user[];
 
 /* ---- traps.c ---- */
-void trap_attach(unsigned vector, void (*fn)(void));
+void trap_attach(unsigned vector, void (*fn)(unsigned vector));
 void nmi_stop_others(void);       /* from now on every NMI halts its CPU */
 
 /* ---- paging.c ---- */
@@ -70,7 +70,7 @@ void lapic_send(uint32_t apic_id, uint32_t command); /* interrupt command regist
 void lapic_send_others(uint32_t command);
 void lapic_timer_oneshot(uint32_t count);
 uint32_t lapic_timer_count(void);
-void lapic_timer_arm(void);       /* leaves calibration: unmasks the timer on this CPU */
+void lapic_timer_arm(void);       /* unmasks this CPU's timer, stopped */
 
 /* ---- ioapic.c, clock.c ---- */
 struct acpi_info;
@@ -79,9 +79,10 @@ void pic_disable(void);
 void clock_init(const struct acpi_info *info);
 
 /* ---- smp.c ---- */
-extern uint32_t smp_apic_id[MAX_CPUS];
+void smp_detect(void);            /* who is there: fills arch_platform.nr_cpus and the APIC ids */
 
-/* ---- platform.c ---- */
+/* ---- platform.c, power.c ---- */
+void power_init(void);
 const struct acpi_info *platform_acpi(void);
 
 #endif

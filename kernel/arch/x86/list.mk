@@ -1,2 +1,2 @@
-kernel += kernel/arch/x86/entry.S kernel/arch/x86/copy.S
-kernel += $(patsubst %,kernel/arch/x86/%.c,cpu descriptors traps backtrace user fpu context paging)
+kernel += kernel/arch/x86/entry.S kernel/arch/x86/copy.S kernel/arch/x86/trampoline.S
+kernel += $(patsubst %,kernel/arch/x86/%.c,cpu descriptors traps backtrace user fpu context paging acpi platform lapic ioapic clock smp power)

@@ -29,7 +29,7 @@ extern const struct fixup __fixups_start[], __fixups_end[];
 /* Flags that ring 3 may have: CF PF AF ZF SF TF DF OF RF AC ID; IF is always set. */
 #define USER_RFLAGS 0x250dd5ull
 
-static void (*vector_handler[256])(void);
+static void (*vector_handler[256])(unsigned vector);
 static bool nmi_stops;
 
 COUNTER(irq_spurious, "arch.irq.spurious");
@@ -137,7 +137,7 @@ static void interrupt(struct trap_frame *tf)
 		return;
 	}
 	if (vector_handler[v])
-		vector_handler[v]();
+		vector_handler[v](v);
 	else
 		counter_add(irq_spurious, 1);
 	lapic_eoi();
@@ -185,6 +185,6 @@ void arch_enter_user(struct trap_frame *tf)
 	__builtin_unreachable();
 }
 
-void trap_attach(unsigned vector, void (*fn)(void)) { vector_handler[vector] = fn; }
+void trap_attach(unsigned vector, void (*fn)(unsigned vector)) { vector_handler[vector] = fn; }
 
 void nmi_stop_others(void) { __atomic_store_n(&nmi_stops, true, __ATOMIC_RELEASE); }
