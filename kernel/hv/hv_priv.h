@@ -62,10 +62,7 @@ uint64_t vm_guest_ns_to_host(const struct vm *vm, uint64_t guest_ns); /* host cl
 #define STATE_HW STATE_TAG('V', 'C', 'H', 'W')         /* hv->save: control registers, segments, MSRs that the hardware switches, shadow */
 #define STATE_MSR STATE_TAG('M', 'S', 'R', ' ')        /* msr_save */
 #define STATE_EMUL STATE_TAG('E', 'M', 'U', 'L')       /* emul_save */
-#define STATE_LAPIC STATE_TAG('L', 'A', 'P', 'C')
-#define STATE_IOAPIC STATE_TAG('I', 'O', 'A', 'P')
-#define STATE_PIC STATE_TAG('P', 'I', 'C', ' ')
-#define STATE_PIT STATE_TAG('P', 'I', 'T', ' ')
+/* STATE_LAPIC, STATE_IOAPIC, STATE_PIC, STATE_PIT: dev/dev.h */
 
 /* ---- vm.c, vcpu.c ---- */
 /* APIC id of a vCPU: sockets and cores as the guest's CPUID tells them. cores_per_socket need not be a power of two. */

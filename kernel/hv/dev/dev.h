@@ -20,6 +20,12 @@ struct pic;
 struct pit;
 struct pmtimer;
 
+/* Tags of the records that *_save writes, one whole record each. */
+#define STATE_LAPIC STATE_TAG('L', 'A', 'P', 'C')
+#define STATE_IOAPIC STATE_TAG('I', 'O', 'A', 'P')
+#define STATE_PIC STATE_TAG('P', 'I', 'C', ' ')
+#define STATE_PIT STATE_TAG('P', 'I', 'T', ' ')
+
 /* ---- LAPIC ---- */
 enum apic_delivery { APIC_FIXED = 0, APIC_LOWEST = 1, APIC_SMI = 2, APIC_NMI = 4, APIC_INIT = 5, APIC_STARTUP = 6, APIC_EXTINT = 7 };
 struct apic_msg {
