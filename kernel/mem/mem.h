@@ -175,17 +175,18 @@ struct aspace_source {
 };
 struct aspace *aspace_create(void);
 struct aspace *aspace_ref(struct aspace *as);
-void aspace_unref(struct aspace *as);             /* the last one frees all */
+/* The last one frees all. A world that ran on it must have left it (its arch.cr3 = 0, arch_root_load(arch_kernel_root)) before it drops its claim. */
+void aspace_unref(struct aspace *as);
 struct aspace *aspace_fork(struct aspace *as);    /* copy-on-write copy */
 uint64_t aspace_root(const struct aspace *as);    /* CR3 */
 #define PROT_READ 1
 #define PROT_WRITE 2
 #define PROT_EXEC 4
 /* Private anonymous (source NULL) or private file mapping. addr 0: the kernel chooses. fixed replaces what is there.
- * Returns the address or a negative errno. All lengths are rounded up to pages. */
+ * Returns the address or a negative errno. All lengths are rounded up to pages. A mapping holds a reference of its own on the object. */
 int64_t aspace_map(struct aspace *as, uint64_t addr, uint64_t len, int prot, bool fixed,
 		   const struct aspace_source *src, void *object, uint64_t offset, uint64_t file_bytes);
-/* A kernel page that ring 3 may share, e.g. a vCPU's run page. The page must outlive the address space's use: unref is called when unmapped. */
+/* A kernel page that ring 3 may share, e.g. a vCPU's run page. The page must outlive the address space's use: unref is called when unmapped; fork does not inherit it. */
 int64_t aspace_map_shared(struct aspace *as, void *kpage, int prot, void (*unref)(void *object), void *object);
 int aspace_unmap(struct aspace *as, uint64_t addr, uint64_t len);
 int aspace_protect(struct aspace *as, uint64_t addr, uint64_t len, int prot);

@@ -55,4 +55,32 @@ void uframe_get_facts(struct uframe_facts *f);
 void window_init(void);
 bool window_cached(uint64_t block); /* some CPU has a window onto it */
 
+/* ---- vma.c: the sorted table of an address space's mappings. Caller holds the address space's lock, or nobody else has it. ---- */
+enum vma_kind { VMA_ANON, VMA_FILE, VMA_SHARED /* one kernel page */ };
+struct vma {
+	uint64_t start, end;      /* page-aligned */
+	uint64_t offset;          /* file: of start */
+	uint64_t file_bytes;      /* file: bytes from start that the file gives; zeros follow */
+	const struct aspace_source *src;
+	void *object;
+	void (*unref)(void *object); /* shared */
+	void *kpage;              /* shared */
+	uint8_t kind;
+	uint8_t prot;
+};
+#define VMA_MAX 2048
+struct vma_table {
+	struct vma *v;
+	unsigned n, capacity;
+};
+struct vma *vma_find(const struct vma_table *t, uint64_t addr);        /* the one that holds addr, or NULL */
+unsigned vma_after(const struct vma_table *t, uint64_t addr);          /* index of the first that ends above addr */
+bool vma_overlaps(const struct vma_table *t, uint64_t start, uint64_t end);
+int vma_reserve(struct vma_table *t, unsigned more);                   /* room for that many; -ENOMEM */
+void vma_insert(struct vma_table *t, const struct vma *v);             /* room reserved, no overlap; joins neighbours where it can */
+void vma_split_at(struct vma_table *t, uint64_t addr);                 /* room for one reserved; takes references */
+void vma_remove(struct vma_table *t, unsigned i);                      /* drops its reference */
+uint64_t vma_gap(const struct vma_table *t, uint64_t len, uint64_t low, uint64_t high); /* highest free place; 0 none */
+void vma_free_all(struct vma_table *t);
+
 #endif

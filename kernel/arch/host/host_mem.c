@@ -59,6 +59,16 @@ bool arch_pte_get(uint64_t root, uint64_t va, struct arch_pte_view *out)
 	*out = e ? e->view : (struct arch_pte_view){ 0 };
 	return e;
 }
+uint64_t arch_next_mapped(uint64_t root, uint64_t va, uint64_t end)
+{
+	uint64_t first = end;
+
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct entry *e = buckets[i]; e; e = e->next)
+			if (e->root == root && e->va >= va && e->va < first)
+				first = e->va;
+	return first;
+}
 void arch_pte_set_flags(uint64_t root, uint64_t va, unsigned flags)
 {
 	struct entry *e = *entry_find(root, va);
@@ -82,7 +92,8 @@ void arch_root_destroy(uint64_t root)
 }
 void arch_flush_page(uint64_t va) { host_flushes += va != 0; }
 void arch_flush_all(void) { host_flushes++; }
-void arch_root_load(uint64_t root) { (void)root; }
+uint64_t arch_loaded_root;
+void arch_root_load(uint64_t root) { arch_loaded_root = root; }
 void smp_call(uint64_t mask, void (*fn)(void *), void *arg)
 {
 	if (mask & 1)

@@ -193,12 +193,14 @@ extern uint64_t arch_kernel_root; /* hpa of the kernel's PML4; its upper half is
 int arch_map(uint64_t root, uint64_t va, hpa_t frame, unsigned flags);      /* -EEXIST, -ENOMEM */
 bool arch_unmap(uint64_t root, uint64_t va, struct arch_pte_view *old);     /* no flush */
 bool arch_pte_get(uint64_t root, uint64_t va, struct arch_pte_view *out);
+uint64_t arch_next_mapped(uint64_t root, uint64_t va, uint64_t end);        /* first mapped address at or after va, else end; skips what has no table */
 void arch_pte_set_flags(uint64_t root, uint64_t va, unsigned flags);        /* no flush */
 uint64_t arch_root_create(void);    /* upper half = the kernel's; 0 on -ENOMEM */
 void arch_root_destroy(uint64_t root); /* frees tables of the lower half; leaves must be unmapped */
 void arch_flush_page(uint64_t va);  /* this CPU */
 void arch_flush_all(void);          /* this CPU, global entries too */
 void arch_root_load(uint64_t root); /* CR3 of this CPU */
+extern uint64_t arch_loaded_root; /* per-CPU: what arch_root_load() or the last switch of worlds loaded; says who must flush what of a root */
 
 /* ---- platform facts from ACPI, for layers above ---- */
 struct arch_platform {

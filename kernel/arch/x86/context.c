@@ -51,7 +51,7 @@ void arch_context_switch(struct arch_context *from, struct arch_context *to)
 
 	fpu_switch(from, to);
 	if (root != read_cr3())
-		write_cr3(root);
+		arch_root_load(root);
 	if (to->cr3 && (this_cpu(bases_owner) != to->id || !to->id))
 		bases_load(to);
 	descriptors_set_stack(to->kstack_top);

@@ -28,6 +28,7 @@
 #define UPPER_FIRST 256 /* entry of a root where the kernel's half begins */
 
 uint64_t arch_kernel_root;
+PERCPU(uint64_t, arch_loaded_root);
 static hpa_t (*table_alloc)(void);
 static void (*table_free)(hpa_t);
 
@@ -151,6 +152,24 @@ bool arch_pte_get(uint64_t root, uint64_t va, struct arch_pte_view *out)
 	return out->present;
 }
 
+uint64_t arch_next_mapped(uint64_t root, uint64_t va, uint64_t end)
+{
+	while (va < end) {
+		uint64_t *table = table_at(root);
+		unsigned l = 3;
+		uint64_t v;
+
+		while ((v = entry_read(&table[index_at(va, l)])) & PTE_P && l && !(v & PTE_PS)) {
+			table = table_at(v);
+			l--;
+		}
+		if (v & PTE_P)
+			return va;
+		va = ALIGN_DOWN(va, BIT(12 + 9 * l)) + BIT(12 + 9 * l); /* nothing under a missing table */
+	}
+	return end;
+}
+
 void arch_pte_set_flags(uint64_t root, uint64_t va, unsigned flags)
 {
 	unsigned level;
@@ -190,7 +209,7 @@ void arch_root_destroy(uint64_t root)
 	uint64_t *table = table_at(root);
 
 	if (read_cr3() == root)
-		write_cr3(arch_kernel_root);
+		arch_root_load(arch_kernel_root);
 	for (unsigned i = 0; i < UPPER_FIRST; i++)
 		if (table[i] & PTE_P)
 			tables_free(table[i], 2);
@@ -224,7 +243,15 @@ void arch_flush_all(void)
 	arch_irq_restore(f);
 }
 
-void arch_root_load(uint64_t root) { write_cr3(root); }
+/* Announced before it is loaded: whoever changes an entry and then finds this CPU not named knows that the load comes after the change. */
+void arch_root_load(uint64_t root)
+{
+	uint64_t f = arch_irq_save();
+
+	__atomic_store_n(&this_cpu(arch_loaded_root), root, __ATOMIC_SEQ_CST);
+	write_cr3(root);
+	arch_irq_restore(f);
+}
 
 static unsigned image_flags(const char *p)
 {
