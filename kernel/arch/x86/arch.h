@@ -154,7 +154,7 @@ struct arch_context {
 	bool fpu_loaded;        /* the registers hold it: kept by the switch */
 	uint64_t id;            /* never used twice */
 };
-/* Prepares a first switch into entry(arg) on the given stack. */
+/* Prepares a first switch into entry(arg) on the given stack. The structure was zeroed by the caller; what it set since (fpu, xcr0, cr3, bases) stays. */
 void arch_context_init(struct arch_context *c, void *stack_top, void (*entry)(void *), void *arg);
 /* Saves `from`, resumes `to` (stack, CR3, FS/GS, TSS.rsp0, FPU). Interrupts off. Returns when `from` runs again. */
 void arch_context_switch(struct arch_context *from, struct arch_context *to);

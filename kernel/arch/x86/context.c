@@ -24,8 +24,9 @@ void arch_context_init(struct arch_context *c, void *stack_top, void (*entry)(vo
 	struct start_frame *f = (struct start_frame *)stack_top - 1;
 
 	*f = (struct start_frame){ .r12 = (uintptr_t)arg, .rbx = (uintptr_t)entry, .ret = (uintptr_t)context_start };
-	*c = (struct arch_context){ .rsp = (uintptr_t)f, .kstack_top = (uintptr_t)stack_top,
-				    .id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED) };
+	c->rsp = (uintptr_t)f; /* what else the caller has set already (FPU area, root, bases) stays */
+	c->kstack_top = (uintptr_t)stack_top;
+	c->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
 }
 
 static void bases_load(const struct arch_context *c)

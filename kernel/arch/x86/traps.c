@@ -163,6 +163,9 @@ void trap_dispatch_paranoid(struct trap_frame *tf)
 		counter_add(nmi_unknown, 1);
 		return;
 	}
+	if (tf->vector == VEC_DOUBLE_FAULT) /* nearly always a push onto a guard page */
+		panic_trap(tf, "double fault; last page fault at 0x%llx, stack pointer 0x%llx", (unsigned long long)read_cr2(),
+			   (unsigned long long)tf->rsp);
 	panic_trap(tf, "%s", exception_name[tf->vector]);
 }
 
