@@ -116,6 +116,7 @@ extern void (*smp_ap_start)(void);      /* what the scheduler registered for it;
 /* ---- where boot/ enters C: kind 0 PVH, 1 Multiboot2; info is physical. boot/ also leaves the image's place and the TSC at entry. ---- */
 _Noreturn void kmain(uint32_t kind, uint64_t info);
 extern uint64_t arch_image_phys, arch_boot_tsc;
+extern void (*boot_map_ends)(void);     /* the console's: called before INIT_MEM, whose page tables lack what the boot tables had */
 extern void (*boot_done)(void);         /* the scheduler's: what the boot CPU does after the last init level */
 /* What an idle CPU may do, registered by mem: a little work, interrupts on; false when there is none. */
 extern bool (*sched_idle_hook)(void);

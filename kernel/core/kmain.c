@@ -13,6 +13,7 @@
 #define MSR_GS_BASE 0xc0000101u
 #define RAM_NEEDED MIB(32)
 
+void (*boot_map_ends)(void);
 void (*boot_done)(void);
 bool (*sched_idle_hook)(void);
 
@@ -73,6 +74,8 @@ __attribute__((optimize("no-stack-protector"))) void kmain(uint32_t kind, uint64
 	wrong = parse_boot_info(kind, info);
 	run_level(INIT_CONSOLE);
 	banner(wrong);
+	if (boot_map_ends)
+		boot_map_ends();
 	for (enum init_level level = INIT_MEM; level < INIT_LEVELS; level++)
 		run_level(level);
 	if (boot_done)

@@ -29,6 +29,9 @@ void preempt_resched(void)
 		preempt_hook();
 }
 
+#endif
+
+#if defined(CONFIG_DEBUG) && !defined(__KERNEL_HOST_TEST__)
 static bool irqs_off(void)
 {
 	uint64_t flags = arch_irq_save();
@@ -37,7 +40,7 @@ static bool irqs_off(void)
 	return !(flags & RFLAGS_IF);
 }
 #else
-static bool irqs_off(void) { return true; }
+static inline bool irqs_off(void) { return true; }
 #endif
 
 #ifdef CONFIG_DEBUG
@@ -46,19 +49,27 @@ static bool irqs_off(void) { return true; }
 struct held {
 	uint32_t n;
 	const struct spinlock *lock[HELD_MAX];
+	bool irqs_on[HELD_MAX]; /* held with interrupts on: a handler may come on top */
 };
 PERCPU(struct held, spin_held_locks);
 
 static bool held_by_me(const struct spinlock *l) { return READ_ONCE(l->holder) == arch_cpu_id() + 1; }
 
-static void check_before(const struct spinlock *l, bool nested)
+/* The lock to compare with. With interrupts off over a lock that is held with interrupts on, this is a handler: it cannot know
+ * what the interrupted code holds, which is why handlers' locks are always taken with interrupts off. */
+static const struct spinlock *innermost(const struct held *h, bool off)
+{
+	return h->n && !(off && h->irqs_on[h->n - 1]) ? h->lock[h->n - 1] : NULL;
+}
+
+static void check_before(const struct spinlock *l, bool nested, bool off)
 {
 	struct held *h = &this_cpu(spin_held_locks);
-	const struct spinlock *top = h->n ? h->lock[h->n - 1] : NULL;
+	const struct spinlock *top = innermost(h, off);
 
 	if (held_by_me(l))
 		panic("spinlock %s taken twice", l->name);
-	if (l->rank >= RANK_WAITQ && !irqs_off())
+	if (l->rank >= RANK_WAITQ && !irqs_off()) /* spin_lock() alone */
 		panic("spinlock %s (rank %u) taken with interrupts on", l->name, l->rank);
 	if (top && (nested ? top->rank != l->rank || top > l : top->rank >= l->rank))
 		panic("spinlock %s (rank %u) taken while holding %s (rank %u)", l->name, l->rank, top->name, top->rank);
@@ -66,10 +77,11 @@ static void check_before(const struct spinlock *l, bool nested)
 		panic("spinlock %s: more than %u locks held", l->name, HELD_MAX);
 }
 
-static void check_taken(struct spinlock *l)
+static void check_taken(struct spinlock *l, bool on)
 {
 	struct held *h = &this_cpu(spin_held_locks);
 
+	h->irqs_on[h->n] = on;
 	h->lock[h->n++] = l;
 	l->holder = (uint16_t)(arch_cpu_id() + 1);
 }
@@ -84,8 +96,10 @@ static void check_release(struct spinlock *l)
 	l->holder = 0;
 	while (i && h->lock[i - 1] != l)
 		i--;
-	for (; i && i < h->n; i++)
+	for (; i && i < h->n; i++) {
 		h->lock[i - 1] = h->lock[i];
+		h->irqs_on[i - 1] = h->irqs_on[i];
+	}
 	h->n--;
 }
 
@@ -95,8 +109,8 @@ static void check_stuck(const struct spinlock *l, uint32_t *spins)
 		panic("spinlock %s stuck, held by CPU %d", l->name, READ_ONCE(l->holder) - 1);
 }
 #else
-static inline void check_before(const struct spinlock *l, bool nested) { (void)l, (void)nested, (void)irqs_off; }
-static inline void check_taken(struct spinlock *l) { (void)l; }
+static inline void check_before(const struct spinlock *l, bool nested, bool off) { (void)l, (void)nested, (void)off; }
+static inline void check_taken(struct spinlock *l, bool on) { (void)l, (void)on; }
 static inline void check_release(struct spinlock *l) { (void)l; }
 static inline void check_stuck(const struct spinlock *l, uint32_t *spins) { (void)l, (void)spins; }
 #endif
@@ -115,20 +129,30 @@ static inline void ticket_take(struct spinlock *l)
 
 static inline void ticket_give(struct spinlock *l) { __atomic_store_n(&l->owner, l->owner + 1, __ATOMIC_RELEASE); }
 
+/* off: interrupts were off before; on: they are on while it is held. */
+static inline void lock_take(struct spinlock *l, bool nested, bool off, bool on)
+{
+	check_before(l, nested, off);
+	ticket_take(l);
+	check_taken(l, on);
+}
+
 void spin_lock(struct spinlock *l)
 {
+	bool off;
+
 	preempt_disable();
-	check_before(l, false);
-	ticket_take(l);
-	check_taken(l);
+	off = irqs_off();
+	lock_take(l, false, off, !off);
 }
 
 void spin_lock_nested(struct spinlock *l)
 {
+	bool off;
+
 	preempt_disable();
-	check_before(l, true);
-	ticket_take(l);
-	check_taken(l);
+	off = irqs_off();
+	lock_take(l, true, off, !off);
 }
 
 bool spin_trylock(struct spinlock *l)
@@ -141,7 +165,7 @@ bool spin_trylock(struct spinlock *l)
 		preempt_enable();
 		return false;
 	}
-	check_taken(l);
+	check_taken(l, !irqs_off());
 	return true;
 }
 
@@ -156,9 +180,7 @@ uint64_t spin_lock_irqsave(struct spinlock *l)
 {
 	uint64_t flags = arch_irq_save();
 
-	check_before(l, false);
-	ticket_take(l);
-	check_taken(l);
+	lock_take(l, false, !(flags & RFLAGS_IF), false);
 	return flags;
 }
 
