@@ -64,13 +64,13 @@ bool safe_read64(const void *p, uint64_t *out);
 /* ---- lapic.c ---- */
 void lapic_detect(uint64_t base);
 void lapic_init_cpu(void);
-void lapic_eoi(void);
+void apic_eoi(void);
 uint32_t lapic_id(void);
 void lapic_send(uint32_t apic_id, uint32_t command); /* interrupt command register; waits for delivery */
 void lapic_send_others(uint32_t command);
 void lapic_timer_oneshot(uint32_t count);
-uint32_t lapic_timer_count(void);
-void lapic_timer_arm(void);       /* unmasks this CPU's timer, stopped */
+uint32_t apic_timer_count(void);
+void apic_timer_arm(void);       /* unmasks this CPU's timer, stopped */
 
 /* ---- ioapic.c, clock.c ---- */
 struct acpi_info;

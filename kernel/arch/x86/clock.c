@@ -112,7 +112,7 @@ static struct sample sample_take(const struct reference *ref)
 	for (unsigned i = 0; i < SAMPLES; i++) {
 		uint64_t t0 = arch_rdtsc();
 		uint32_t r = ref->read();
-		uint32_t a = lapic_timer_count();
+		uint32_t a = apic_timer_count();
 		uint64_t t1 = arch_rdtsc();
 
 		if (t1 - t0 < best.width)
@@ -210,7 +210,7 @@ void clock_init(const struct acpi_info *info)
 	ns_to_apic_scale = scale_make(NSEC_PER_SEC, apic_timer_hz);
 	tsc_to_ns_scale = scale_make(tsc_hz, NSEC_PER_SEC);
 	trap_attach(VEC_TIMER, timer_interrupt);
-	lapic_timer_arm();
+	apic_timer_arm();
 	log_info("clock: TSC %llu kHz (%s), APIC timer %llu kHz%s%s", (unsigned long long)tsc_hz / 1000, source,
 		 (unsigned long long)apic_timer_hz / 1000, arch_platform.tsc_deadline ? ", TSC deadline" : "",
 		 arch_platform.invariant_tsc ? "" : "; the TSC is not invariant: time may drift when the CPU changes speed");

@@ -85,7 +85,7 @@ void lapic_init_cpu(void)
 	reg_write(REG_EOI, 0);
 }
 
-void lapic_eoi(void) { reg_write(REG_EOI, 0); }
+void apic_eoi(void) { reg_write(REG_EOI, 0); }
 
 uint32_t lapic_id(void)
 {
@@ -125,9 +125,9 @@ void lapic_send_others(uint32_t command)
 
 void lapic_timer_oneshot(uint32_t count) { reg_write(REG_TIMER_INITIAL, count); }
 
-uint32_t lapic_timer_count(void) { return reg_read(REG_TIMER_CURRENT); }
+uint32_t apic_timer_count(void) { return reg_read(REG_TIMER_CURRENT); }
 
-void lapic_timer_arm(void)
+void apic_timer_arm(void)
 {
 	reg_write(REG_TIMER_INITIAL, 0);
 	reg_write(REG_LVT_TIMER, VEC_TIMER | (arch_platform.tsc_deadline ? LVT_TSC_DEADLINE : 0));

@@ -96,7 +96,7 @@ void smp_ap_main(void)
 	cpu_control_init();
 	descriptors_load();
 	lapic_init_cpu();
-	lapic_timer_arm();
+	apic_timer_arm();
 	ap_tsc = arch_rdtsc();
 	smp_ap_entry(); /* raises cpu_count */
 }

@@ -140,7 +140,7 @@ static void interrupt(struct trap_frame *tf)
 		vector_handler[v](v);
 	else
 		counter_add(irq_spurious, 1);
-	lapic_eoi();
+	apic_eoi();
 	if (arch_hooks.irq_exit)
 		arch_hooks.irq_exit(tf);
 }
