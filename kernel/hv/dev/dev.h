@@ -41,8 +41,6 @@ struct lapic_host {
 	void *ctx;                                       /* passed to each */
 	void (*event)(void *ctx);                        /* a new interrupt may be deliverable: wake or kick the vCPU */
 	void (*nmi)(void *ctx);
-	void (*init)(void *ctx);
-	void (*sipi)(void *ctx, uint8_t vector);
 	void (*send)(void *ctx, const struct apic_msg *m); /* ICR write: deliver to the others; use lapic_accept() on each match */
 	void (*eoi_broadcast)(void *ctx, uint8_t vector);
 	uint64_t (*guest_tsc)(void *ctx);                /* now, guest ticks */

@@ -231,7 +231,7 @@ void lapic_reset_registers(struct lapic *l)
 	l->dfr = ~0u;
 	l->svr = 0xff;
 	l->lint0_remote = false;
-	for (int i = 0; i < LVTS; i++)
+	for (int i = LVT_TIMER + 1; i < LVTS; i++)
 		l->lvt[i] = LVT_MASKED;
 	WRITE_ONCE(l->check, 1);
 	lapic_update_accepting(l);
@@ -270,6 +270,6 @@ void lapic_free(struct lapic *l)
 {
 	if (!l)
 		return;
-	lapic_timer_disarm(l);
+	lapic_timer_free(l);
 	kfree(l);
 }

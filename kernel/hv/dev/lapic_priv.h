@@ -45,13 +45,15 @@ struct lapic {
 	uint64_t base;           /* IA32_APIC_BASE */
 	uint32_t esr;
 	uint64_t icr;
-	/* Timer. Logical state is guest time; the vCPU's world cancels the host timer before it touches what the callback reads. */
+	/* Timer: timer_lock, also for lvt[LVT_TIMER] and tdcr. What is due is guest time; the host timer stands for it. */
+	struct spinlock timer_lock;
 	uint32_t tmict, tdcr;
 	bool counting;           /* a count that has not run out (one-shot) or runs for ever (periodic) */
 	uint64_t start_ns, next_ns; /* guest ns when the count was loaded, and when it next runs out */
 	uint64_t deadline;       /* guest TSC, 0 = none */
-	bool armed;              /* host timer set; cleared by its callback */
-	bool parked;             /* atomic: a periodic tick waits for the guest to take the one before */
+	bool armed;              /* host timer set, for host clock time `due` */
+	uint64_t due;
+	bool parked;             /* a periodic tick waits for the guest to take the one before; read without the lock by ack */
 	bool frozen;
 	struct timer timer;
 	/* I */
@@ -82,7 +84,7 @@ uint32_t lapic_timer_count(struct lapic *l);
 void lapic_timer_set_divide(struct lapic *l, uint32_t v);
 void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc);
 void lapic_timer_unpark(struct lapic *l);
-void lapic_timer_arm(struct lapic *l);             /* from the logical state; nothing is armed */
-void lapic_timer_disarm(struct lapic *l);
+void lapic_timer_loaded(struct lapic *l);
+void lapic_timer_free(struct lapic *l);
 
 #endif

@@ -87,17 +87,6 @@ static uint32_t read_register(struct lapic *l, unsigned reg)
 	return 0;
 }
 
-static void write_svr(struct lapic *l, uint32_t v)
-{
-	l->svr = v & 0x3ff;
-	lapic_update_accepting(l);
-	if (v & SVR_ENABLE)
-		return;
-	/* 11.4.7.2: disabled by software; every entry is masked and stays so */
-	for (int i = 0; i < LVTS; i++)
-		WRITE_ONCE(l->lvt[i], l->lvt[i] | LVT_MASKED);
-}
-
 static void write_lvt(struct lapic *l, enum lapic_lvt i, uint32_t v)
 {
 	v &= lapic_lvt_bits[i];
@@ -110,6 +99,17 @@ static void write_lvt(struct lapic *l, enum lapic_lvt i, uint32_t v)
 	WRITE_ONCE(l->lvt[i], v);
 	if (i == LVT_LINT0)
 		lapic_lint0_level(l);
+}
+
+static void write_svr(struct lapic *l, uint32_t v)
+{
+	l->svr = v & 0x3ff;
+	lapic_update_accepting(l);
+	if (v & SVR_ENABLE)
+		return;
+	/* 11.4.7.2: disabled by software; every entry is masked and stays so */
+	for (int i = 0; i < LVTS; i++)
+		write_lvt(l, i, l->lvt[i] | LVT_MASKED);
 }
 
 static void write_register(struct lapic *l, unsigned reg, uint32_t v)

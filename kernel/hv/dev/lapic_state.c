@@ -67,7 +67,7 @@ int lapic_load(struct lapic *l, struct state_in *in)
 	state_get(in, &r, sizeof(r));
 	if (in->bad || !record_legal(l, &r))
 		return -EINVAL;
-	lapic_timer_disarm(l);
+	lapic_timer_reset(l);
 	WRITE_ONCE(l->base, r.base);
 	WRITE_ONCE(l->x2apic, (r.base & BASE_X2APIC) != 0);
 	l->icr = r.icr;
@@ -93,6 +93,6 @@ int lapic_load(struct lapic *l, struct state_in *in)
 	l->counting = r.counting;
 	lapic_update_accepting(l);
 	WRITE_ONCE(l->check, 1);
-	lapic_timer_arm(l);
+	lapic_timer_loaded(l);
 	return 0;
 }

@@ -13,8 +13,6 @@ static struct surroundings {
 } env;
 static void on_event(void *ctx) { env.events++; }
 static void on_nmi(void *ctx) { env.nmis++; }
-static void on_init(void *ctx) {}
-static void on_sipi(void *ctx, uint8_t v) {}
 static void on_send(void *ctx, const struct apic_msg *m) { env.sends++, env.msg = *m; }
 static void on_eoi(void *ctx, uint8_t v) { env.eois++, env.eoi_vector = v; }
 static uint64_t now(void *ctx) { return host_clock_ns + (uint64_t)env.offset; }
@@ -24,7 +22,7 @@ static uint64_t to_host(void *ctx, uint64_t ns)
 
 	return d > 0 ? host_clock_ns + (uint64_t)d : host_clock_ns;
 }
-static const struct lapic_host host = { NULL, on_event, on_nmi, on_init, on_sipi, on_send, on_eoi, now, to_host, now, to_host };
+static const struct lapic_host host = { NULL, on_event, on_nmi, on_send, on_eoi, now, to_host, now, to_host };
 
 static struct lapic *fresh(bool x2apic)
 {

@@ -2,10 +2,11 @@
 /*
  * The local APIC's timer: one-shot and periodic counts in the VM's time, deadlines in the guest's TSC.
  *
- * What is due is logical state (counting/next_ns, deadline); the host timer only stands for it while not frozen. The vCPU's world
- * disarms before it changes anything, and timer_cancel() waits for a running callback, so the callback never sees half a change.
+ * What is due is logical state (counting/next_ns, deadline) under timer_lock; the host timer only stands for it while not frozen. A
+ * callback that waited for the lock while the vCPU's world changed its mind finds nothing due and does nothing.
  * A period that ends while the guest has not taken the tick before parks: no host timer runs until lapic_ack() takes it, and
- * missed ticks become one. Whoever exchanges `parked` for false arms again, callback or world, so that a tick cannot be lost.
+ * missed ticks become one. The callback parks first and then looks at IRR; ack clears IRR first and then looks at `parked`: one of
+ * them arms again, so a tick cannot be lost.
  */
 #include "hv/dev/lapic_priv.h"
 
@@ -48,63 +49,46 @@ static void arm_at(struct lapic *l, uint64_t host_ns)
 	if (host_ns == UINT64_MAX)
 		return;
 	l->armed = true;
+	l->due = host_ns;
 	timer_set(&l->timer, host_ns);
+}
+
+static void arm_period(struct lapic *l, uint64_t not_before)
+{
+	arm_at(l, MAX(l->host.guest_ns_to_host(l->host.ctx, l->next_ns), not_before));
+}
+
+static void disarm(struct lapic *l)
+{
+	if (l->armed)
+		timer_cancel(&l->timer);
+	l->armed = false;
+	WRITE_ONCE(l->parked, false);
 }
 
 static void expire(struct lapic *l)
 {
-	if (mode_of(l) == TIMER_DEADLINE) {
+	switch (mode_of(l)) {
+	case TIMER_DEADLINE:
 		l->deadline = 0;
-		lapic_fire_lvt(l, LVT_TIMER);
-	} else if (mode_of(l) == TIMER_PERIODIC) {
-		bool waits = tick_waits(l);
-
+		break;
+	case TIMER_PERIODIC:
 		next_period(l, guest_ns(l));
-		lapic_fire_lvt(l, LVT_TIMER);
-		if (waits)
-			__atomic_store_n(&l->parked, true, __ATOMIC_SEQ_CST);
-	} else {
+		if (!tick_waits(l))
+			break;
+		__atomic_store_n(&l->parked, true, __ATOMIC_SEQ_CST);
+		if (tick_waits(l))
+			return; /* merged with the tick that waits */
+		WRITE_ONCE(l->parked, false); /* taken meanwhile */
+		break;
+	default:
 		l->counting = false;
-		lapic_fire_lvt(l, LVT_TIMER);
 	}
+	lapic_fire_lvt(l, LVT_TIMER);
 }
 
-static void timer_callback(struct timer *t)
-{
-	struct lapic *l = container_of(t, struct lapic, timer);
-
-	expire(l);
-	if (l->counting && mode_of(l) == TIMER_PERIODIC) {
-		/* The tick may have been taken before it was parked: then nobody else arms. */
-		if (READ_ONCE(l->parked) && (tick_waits(l) || !__atomic_exchange_n(&l->parked, false, __ATOMIC_SEQ_CST))) {
-			__atomic_store_n(&l->armed, false, __ATOMIC_RELEASE);
-			return;
-		}
-		timer_set(t, MAX(l->host.guest_ns_to_host(l->host.ctx, l->next_ns), clock_ns() + PERIOD_MIN_NS));
-		return;
-	}
-	__atomic_store_n(&l->armed, false, __ATOMIC_RELEASE);
-}
-
-void lapic_timer_init(struct lapic *l) { timer_init(&l->timer, timer_callback); }
-
-void lapic_timer_disarm(struct lapic *l)
-{
-	/* A callback that found its tick waiting may still be about to arm. */
-	if (__atomic_load_n(&l->armed, __ATOMIC_ACQUIRE) || READ_ONCE(l->parked) || (l->counting && mode_of(l) == TIMER_PERIODIC)) {
-		timer_cancel(&l->timer);
-		l->armed = false;
-		WRITE_ONCE(l->parked, false);
-	}
-}
-
-void lapic_timer_unpark(struct lapic *l)
-{
-	if (__atomic_exchange_n(&l->parked, false, __ATOMIC_SEQ_CST) && !l->frozen)
-		arm_at(l, l->host.guest_ns_to_host(l->host.ctx, l->next_ns));
-}
-
-void lapic_timer_arm(struct lapic *l)
+/* From the logical state; nothing is armed. */
+static void arm(struct lapic *l)
 {
 	if (l->frozen)
 		return;
@@ -116,61 +100,113 @@ void lapic_timer_arm(struct lapic *l)
 		else
 			arm_at(l, l->host.guest_tsc_to_host_ns(l->host.ctx, l->deadline));
 	} else if (l->counting) {
-		arm_at(l, l->host.guest_ns_to_host(l->host.ctx, l->next_ns));
+		arm_period(l, 0);
 	}
+}
+
+static void timer_callback(struct timer *t)
+{
+	struct lapic *l = container_of(t, struct lapic, timer);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock), now = clock_ns();
+
+	if (l->armed && now >= l->due) {
+		l->armed = false;
+		expire(l);
+		if (mode_of(l) == TIMER_PERIODIC && l->counting && !l->parked)
+			arm_period(l, now + PERIOD_MIN_NS);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
+}
+
+void lapic_timer_init(struct lapic *l)
+{
+	spin_init(&l->timer_lock, "lapic timer", RANK_HVDEV);
+	timer_init(&l->timer, timer_callback);
+}
+
+/* Nothing fires any more; the last use before the memory goes. May wait for a callback. */
+void lapic_timer_free(struct lapic *l)
+{
+	lapic_freeze(l);
+	timer_cancel(&l->timer);
+}
+
+/* lapic_ack() took the tick that a period waited for. */
+void lapic_timer_unpark(struct lapic *l)
+{
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	if (l->parked) {
+		WRITE_ONCE(l->parked, false);
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_timer_reset(struct lapic *l)
 {
-	lapic_timer_disarm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	disarm(l);
 	l->tmict = l->tdcr = 0;
 	l->counting = false;
 	l->deadline = 0;
+	WRITE_ONCE(l->lvt[LVT_TIMER], LVT_MASKED);
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 /* 11.5.4.1: a change to or from deadline mode disarms; one-shot and periodic share the count. */
-void lapic_timer_lvt(struct lapic *l, uint32_t v)
+static void change_mode(struct lapic *l, uint32_t v)
 {
-	if (TIMER_MODE(v) == mode_of(l)) {
-		bool was_masked = l->lvt[LVT_TIMER] & LVT_MASKED;
-
-		WRITE_ONCE(l->lvt[LVT_TIMER], v);
-		if (READ_ONCE(l->parked) && !(v & LVT_MASKED)) { /* masked, or its tick stood under the old vector */
-			if (was_masked)
-				next_period(l, guest_ns(l));
-			lapic_timer_unpark(l);
-		}
-		return;
-	}
-	lapic_timer_disarm(l);
+	disarm(l);
 	if (TIMER_MODE(v) == TIMER_DEADLINE || mode_of(l) == TIMER_DEADLINE) {
 		l->counting = false;
 		l->tmict = 0;
 		l->deadline = 0;
 	}
 	WRITE_ONCE(l->lvt[LVT_TIMER], v);
-	lapic_timer_arm(l);
+	arm(l);
+}
+
+void lapic_timer_lvt(struct lapic *l, uint32_t v)
+{
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+	bool was_masked = l->lvt[LVT_TIMER] & LVT_MASKED;
+
+	if (TIMER_MODE(v) != mode_of(l)) {
+		change_mode(l, v);
+	} else {
+		WRITE_ONCE(l->lvt[LVT_TIMER], v);
+		if (l->parked && !(v & LVT_MASKED)) { /* was masked, or its tick stood under the old vector */
+			WRITE_ONCE(l->parked, false);
+			if (was_masked)
+				next_period(l, guest_ns(l));
+			arm(l);
+		}
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_timer_set_count(struct lapic *l, uint32_t v)
 {
-	if (mode_of(l) == TIMER_DEADLINE)
-		return;
-	lapic_timer_disarm(l);
-	l->tmict = v;
-	l->counting = v != 0;
-	if (!v)
-		return;
-	l->start_ns = guest_ns(l);
-	l->next_ns = l->start_ns + period_ns(l);
-	lapic_timer_arm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	if (mode_of(l) != TIMER_DEADLINE) {
+		disarm(l);
+		l->tmict = v;
+		l->counting = v != 0;
+		l->start_ns = guest_ns(l);
+		l->next_ns = l->start_ns + period_ns(l);
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 uint32_t lapic_timer_count(struct lapic *l)
 {
 	uint64_t ticks;
 
-	if (!l->counting || mode_of(l) == TIMER_DEADLINE)
+	if (!READ_ONCE(l->counting) || mode_of(l) == TIMER_DEADLINE)
 		return 0;
 	ticks = elapsed(l, guest_ns(l)) >> divide_shift(l->tdcr);
 	if (ticks >= l->tmict)
@@ -181,37 +217,40 @@ uint32_t lapic_timer_count(struct lapic *l)
 /* The count goes on from where it stands, at the new rate. */
 void lapic_timer_set_divide(struct lapic *l, uint32_t v)
 {
-	uint32_t left;
-	uint64_t now;
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+	uint32_t left = lapic_timer_count(l);
 
-	if (!l->counting) {
-		l->tdcr = v;
-		return;
-	}
-	lapic_timer_disarm(l);
-	left = lapic_timer_count(l);
-	now = guest_ns(l);
 	l->tdcr = v;
-	l->next_ns = now + ((uint64_t)left << divide_shift(v));
-	l->start_ns = l->next_ns - period_ns(l);
-	lapic_timer_arm(l);
+	if (l->counting) {
+		disarm(l);
+		l->next_ns = guest_ns(l) + ((uint64_t)left << divide_shift(v));
+		l->start_ns = l->next_ns - period_ns(l);
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
 {
-	if (mode_of(l) != TIMER_DEADLINE)
-		return;
-	lapic_timer_disarm(l);
-	l->deadline = tsc;
-	lapic_timer_arm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	if (mode_of(l) == TIMER_DEADLINE) {
+		disarm(l);
+		l->deadline = tsc;
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_tsc_changed(struct lapic *l)
 {
-	if (mode_of(l) != TIMER_DEADLINE || !l->deadline)
-		return;
-	lapic_timer_disarm(l);
-	lapic_timer_arm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	if (mode_of(l) == TIMER_DEADLINE) {
+		disarm(l);
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_timer_migrate(struct lapic *l)
@@ -222,14 +261,31 @@ void lapic_timer_migrate(struct lapic *l)
 
 void lapic_freeze(struct lapic *l)
 {
-	lapic_timer_disarm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	disarm(l);
 	l->frozen = true;
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
 
 void lapic_thaw(struct lapic *l)
 {
-	if (!l->frozen)
-		return;
-	l->frozen = false;
-	lapic_timer_arm(l);
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	if (l->frozen) {
+		l->frozen = false;
+		disarm(l);
+		arm(l);
+	}
+	spin_unlock_irqrestore(&l->timer_lock, flags);
+}
+
+/* New logical state was put in place by load. */
+void lapic_timer_loaded(struct lapic *l)
+{
+	uint64_t flags = spin_lock_irqsave(&l->timer_lock);
+
+	disarm(l);
+	arm(l);
+	spin_unlock_irqrestore(&l->timer_lock, flags);
 }
