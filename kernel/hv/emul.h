@@ -13,7 +13,7 @@
 enum emul_result {
 	EMUL_DONE,   /* finished: RIP advanced (or an exception raised): enter the guest again */
 	EMUL_RING3,  /* v->run is filled: ring 3 answers; emul_resume() finishes the instruction */
-	EMUL_FAIL    /* cannot be emulated: stop the VM with a report */
+	EMUL_FAIL    /* cannot be emulated; vcpu_stop() was called and says why */
 };
 
 /* ---- walking the guest's own page tables (emul_walk.c) ---- */
@@ -21,14 +21,14 @@ enum emul_result {
 #define WALK_USER BIT(1)
 #define WALK_EXEC BIT(2)
 #define WALK_IMPLICIT BIT(3) /* supervisor access by the CPU itself (descriptor tables, TSS): AC does not matter */
-enum walk_result { WALK_OK, WALK_FAULT /* *error is the #PF code to raise */, WALK_NO_RAM /* page tables outside RAM */ };
+enum walk_result { WALK_OK, WALK_FAULT /* *error is the #PF code to raise */ }; /* tables outside RAM read as all ones */
 /* All modes: no paging, 32-bit, PAE, 4 and 5 levels; SMEP, SMAP, NX, protection keys as the CPU would. Sets accessed/dirty. A few dozen instructions a level. */
 enum walk_result emul_walk(struct vcpu *v, uint64_t gva, unsigned access, gpa_t *out, uint32_t *error);
 /* Fast form for the exit path: preemption and faulting never happen; false = use the slow one. Code fetch at CPL of the vCPU. */
 bool emul_fetch_fast(struct vcpu *v, uint8_t *buf, unsigned n);
-/* Instruction bytes at CS:RIP, up to n (15); returns how many could be read before a fault; 0 and #PF raised when none. */
+/* Instruction bytes at CS:RIP, up to n (15); returns how many could be read before a fault; 0 and #PF or #GP raised when none (nothing raised where no RAM is). */
 unsigned emul_fetch(struct vcpu *v, uint8_t buf[15], unsigned n);
-/* Guest-virtual copies with all checks of a data access at the vCPU's CPL: 0 or -EFAULT with the exception raised. */
+/* Guest-virtual copies with all checks of a data access at the vCPU's CPL: 0, -EFAULT with the exception raised, -EIO where no RAM is. */
 int emul_read_virtual(struct vcpu *v, enum hv_seg seg, uint64_t offset, void *buf, unsigned n);
 int emul_write_virtual(struct vcpu *v, enum hv_seg seg, uint64_t offset, const void *buf, unsigned n);
 
@@ -48,8 +48,10 @@ enum emul_result emul_io(struct vcpu *v);
 enum emul_result emul_resume(struct vcpu *v);
 /* Hardware task switch, 16- and 32-bit TSS, from call, jmp, iret, gate. */
 enum emul_result emul_task_switch(struct vcpu *v);
-/* in/out eax,dx and rep ins/outs from ring 3 that raised #GP on the backdoor ports: true when it was one and is done. */
-bool emul_backdoor_gp(struct vcpu *v);
+/* in/out eax,dx and rep insb/outsb from ring 3 that raised #GP on the backdoor ports: true when it was one, with what follows in *result. */
+bool emul_backdoor_gp(struct vcpu *v, enum emul_result *result);
+/* A backdoor call by an instruction of this length (port or VMMCALL): backdoor_call(), RIP, and VMM_EXIT_RPC where ring 3 answers. */
+enum emul_result emul_backdoor(struct vcpu *v, unsigned insn_len);
 /* Emulation's continuation (v->emul) across ring 3 answers: allocated with the vCPU, part of its state. */
 int emul_init(struct vcpu *v);
 void emul_free(struct vcpu *v);
