@@ -51,7 +51,7 @@ uint64_t emul_address(const struct vcpu *v, const struct emul_insn *d, unsigned 
 		unsigned shift = 64 - 8 * d->op_size;
 		int64_t bit = (int64_t)(v->gpr[d->reg] << shift) >> shift;
 
-		ea += (uint64_t)(bit >> (2 + __builtin_ffs(d->op_size)) << (__builtin_ffs(d->op_size) - 1));
+		ea += (uint64_t)(bit >> (2 + __builtin_ffs(d->op_size))) << (__builtin_ffs(d->op_size) - 1);
 	}
 	return ea & emul_mask(d->addr_size);
 }
