@@ -79,9 +79,32 @@ $(BUILD)/mica.elf: $(kobjs) $(BUILD)/k/boot/rootfs.o boot/mica.ld tools/ksyms
 $(BUILD)/k/boot/rootfs.o: boot/rootfs.S $(BUILD)/root.cpio
 	@mkdir -p $(@D)
 	@$(CC) -DROOT_CPIO='"$(BUILD)/root.cpio"' -c -o $@ $<
-# Only where nobody says how the root is made: an empty one.
-%/root.cpio:
-	@mkdir -p $(@D) && : > $@
+# ---- ring 3: static programs against musl, and the root archive. What is brought from outside lies in $(CACHE) and is built once. ----
+CACHE ?= .cache
+export CACHE
+UCC := $(CACHE)/musl/bin/musl-gcc
+UFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Iinclude -I. $(WARN) -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -fno-pie
+$(UCC): third_party/pins tools/build-third-party tools/fetch-sources
+	@echo "  MUSL"
+	@tools/build-third-party musl && touch $@
+$(CACHE)/busybox/busybox: $(UCC) third_party/busybox.config
+	@echo "  BUSYBOX"
+	@tools/build-third-party busybox
+$(BUILD)/u/%.o: %.c $(UCC)
+	@mkdir -p $(@D)
+	@echo "  UCC $<"
+	@$(UCC) $(UFLAGS) -MMD -MP -c -o $@ $<
+define user-rule
+$(BUILD)/user/$(1): $$(patsubst %.c,$(BUILD)/u/%.o,$$(user-$(1)))
+	@mkdir -p $$(@D)
+	@echo "  ULD $(1)"
+	@$$(UCC) -static -no-pie -s -Wl,--gc-sections,--build-id=none,-z,noseparate-code -o $$@ $$^
+endef
+$(foreach p,$(user-programs),$(eval $(call user-rule,$(p))))
+-include $(foreach p,$(user-programs),$(patsubst %.c,$(BUILD)/u/%.d,$(user-$(p))))
+$(BUILD)/root.cpio: $(addprefix $(BUILD)/user/,$(user-programs)) $(CACHE)/busybox/busybox tools/mkroot
+	@echo "  ROOT $@"
+	@tools/mkroot $@ $(CACHE)/busybox/applets $(CACHE)/busybox/busybox $(addprefix $(BUILD)/user/,$(user-programs))
 
 # ---- host unit tests: build/unit/<path of the test file> ----
 unit-bins := $(patsubst %,build/unit/%,$(units))
