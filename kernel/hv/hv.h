@@ -47,6 +47,7 @@ enum hv_exit_kind {
 	HV_EXIT_UNDEFINED,    /* instruction that this virtual CPU does not have: #UD */
 	HV_EXIT_SHUTDOWN,     /* triple fault */
 	HV_EXIT_INVALID,      /* the hardware refused the guest state: report and stop */
+	HV_EXIT_DR_ACCESS,    /* MOV from or to a debug register: cr.cr is its number */
 	HV_EXIT_KINDS
 };
 
@@ -61,7 +62,7 @@ struct hv_exit {
 	union {
 		struct { uint16_t port; uint8_t size; bool in, string, rep; uint8_t addr_size; uint8_t seg; } io;
 		struct { gpa_t gpa; bool read, write, exec, present, walk; } mem; /* walk: during the guest's own table walk */
-		struct { uint8_t cr, gpr; bool write; } cr;
+		struct { uint8_t cr, gpr; /* 0xff: decode */ bool write; } cr;
 		struct { uint16_t selector; uint8_t reason; /* 0 call 1 iret 2 jmp 3 gate */ bool has_error; uint32_t error; } task;
 	};
 	uint8_t insn_bytes[15];
@@ -86,10 +87,12 @@ struct hv_nested_format {
 
 struct hv_ops {
 	const char *name;                          /* "SVM" */
+	uint32_t hypercall_flag;                   /* leaf 0x40000010, ECX: which instruction calls the backdoor */
 	const struct hv_nested_format *nested;
 	/* NULL when this machine has it, else one plain sentence saying what is missing. */
 	const char *(*probe)(void);
-	int (*cpu_enable)(void);                   /* on each CPU */
+	int (*setup)(void);                        /* once, before the first cpu_enable: tables, pages of every CPU */
+	int (*cpu_enable)(void);                   /* on each CPU, interrupts off */
 	void (*cpu_disable)(void);
 	int (*vm_init)(struct vm *vm);             /* bitmaps, ids */
 	void (*vm_free)(struct vm *vm);
@@ -107,6 +110,7 @@ struct hv_ops {
 	bool (*irq_ready)(struct vcpu *v);         /* IF set, no shadow, nothing being injected */
 	bool (*nmi_ready)(struct vcpu *v);
 	void (*inject)(struct vcpu *v, const struct hv_event *e);
+	void (*withdraw)(struct vcpu *v);          /* injected but not entered: back to v->reinject */
 	void (*irq_window)(struct vcpu *v, bool on);
 	void (*nmi_window)(struct vcpu *v, bool on);
 	void (*clear_shadow)(struct vcpu *v);      /* after an instruction was skipped */
@@ -246,6 +250,8 @@ struct vcpu {
 	uint64_t last_exit_rip[8]; uint64_t last_exit_code[8]; /* ring for reports */
 	struct spinlock wake_lock;   /* `world` stays alive while it is held; any context, interrupts off */
 	struct run_page *run_page;   /* owner of `run`, shared with its mappings (vcpu.c) */
+	uint64_t torture_at;         /* v->exits at which VMM_EXIT_TORTURE is due; 0 = never */
+	bool stopped;                /* vcpu_stop() was called: v->run->report says why */
 };
 
 /* vm.c. Creation checks everything; undo in reverse. */

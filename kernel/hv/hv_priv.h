@@ -15,6 +15,7 @@ void cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t sub, uint32_t out[4]);
 uint64_t cpuid_guest_xcr0_mask(const struct vm *vm);  /* XCR0 bits that the guest may set */
 uint64_t cpuid_guest_cr4_mask(const struct vm *vm);   /* CR4 bits that it may set */
 uint64_t cpuid_guest_efer_mask(const struct vm *vm);
+uint64_t cpuid_hidden_cr4(const struct vm *vm);       /* CR4 bits that the hardware would take and the guest may not set */
 unsigned cpuid_guest_phys_bits(const struct vm *vm);
 void cpuid_save(const struct vm *vm, struct state_out *o);
 int cpuid_check(const struct vm *vm, struct state_in *in); /* -EINVAL when the saved guest CPU is not this one */
