@@ -30,6 +30,16 @@ int msr_load(struct vcpu *v, struct state_in *in);
 /* ---- exit.c, run.c, inject.c, report.c ---- */
 enum exit_action { EXIT_RESUME, EXIT_TO_RING3, EXIT_BLOCK /* halted: wait */, EXIT_STOP };
 enum exit_action exit_handle(struct vcpu *v);
+enum exit_action exit_cr_access(struct vcpu *v);             /* exit_cr.c: MOV CR, CLTS, LMSW, SMSW, MOV DR */
+enum exit_action exit_xsetbv(struct vcpu *v);
+enum exit_action exit_skip(struct vcpu *v, unsigned natural); /* RIP past the instruction at it; natural: its length without prefixes */
+bool xcr0_valid(struct vcpu *v, uint64_t val);
+bool cr_write(struct vcpu *v, unsigned cr, uint64_t val);    /* all checks of MOV to CR; false: #GP */
+void vcpu_load_xcr0(struct vcpu *v);                         /* after v->xcr0 changed in its own world */
+void inject_events(struct vcpu *v);                          /* what is pending goes in, or its window opens */
+bool inject_wakes(struct vcpu *v);                           /* does anything end HLT? */
+void vcpu_request_self(struct vcpu *v, uint32_t req);        /* from its own world, between exit and entry */
+#define VCPU_TRIPLE_FAULT 0xff                               /* v->exception.vector: nothing can be delivered any more */
 void vcpu_report(struct vcpu *v, char *buf, size_t size, const char *why); /* registers, bytes at RIP, last exits */
 
 /* ---- hypercall.c: the backdoor, by port, VMMCALL or #GP from ring 3; works on v->gpr ---- */

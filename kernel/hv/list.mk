@@ -6,3 +6,6 @@ units += kernel/hv/emul_decode_test kernel/hv/emul_exec_test
 kernel/hv/emul_decode_test-with := kernel/hv/emul_decode.c
 kernel/hv/emul_decode_test-libs := -lZydis
 kernel/hv/emul_exec_test-with := $(emul-fake)
+kernel += kernel/hv/init.c kernel/hv/run.c kernel/hv/inject.c kernel/hv/report.c
+kernel += kernel/hv/exit.c kernel/hv/exit_cr.c kernel/hv/bus.c kernel/hv/hypercall.c
+kernel += kernel/hv/cpuid.c kernel/hv/cpuid_table.c kernel/hv/msr.c
