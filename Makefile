@@ -119,6 +119,19 @@ units-build: $(unit-bins)
 units: $(unit-bins)
 	@set -e; for u in $(unit-bins); do echo "$$u"; $$u; done
 
+# Test files that are libFuzzer targets too: `make fuzz` runs each for FUZZ_SECONDS.
+FUZZ_SECONDS ?= 30
+.PHONY: fuzz
+fuzz:
+	@set -e; for t in $(fuzzers); do mkdir -p build/fuzz/$$t.corpus; $(MAKE) --no-print-directory build/fuzz/$$t; \
+		build/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -artifact_prefix=build/fuzz/ build/fuzz/$$t.corpus; done
+define fuzz-rule
+build/fuzz/$(1): $(1).c $($(1)-with) test/unit.h user/lib/fuzz.h
+	@mkdir -p $$(@D)
+	@$$(HOSTCC) $$(TFLAGS) $$($(1)-flags) -DFUZZ -fsanitize=fuzzer -o $$@ $(1).c $$($(1)-with)
+endef
+$(foreach f,$(fuzzers),$(eval $(call fuzz-rule,$(f))))
+
 # ---- guests for tests, bench and make run: build/guest ----
 GUESTFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mno-sse -mno-mmx -mno-80387 -mcmodel=small \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -Itest/guest/common

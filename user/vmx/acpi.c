@@ -154,8 +154,6 @@ static void add_pci_root(struct aml *a)
 	aml_integer(a, 0);
 	aml_name(a, "_BBN");
 	aml_integer(a, 0);
-	aml_name(a, "_ADR");
-	aml_integer(a, 0);
 	aml_name(a, "_CRS");
 	aml_resources(a, &r);
 	aml_device(a, "ISA_");
@@ -255,10 +253,11 @@ static uint64_t add_madt(struct builder *b, const struct acpi_config *c)
 	const uint32_t head[2] = { 0xfee00000, 1 }; /* local APICs; a PIC is there too */
 	uint64_t gpa = 0;
 	struct header *h = reserve(b, n, &gpa);
-	uint8_t *p = (uint8_t *)(h + 1);
+	uint8_t *p;
 
 	if (!h)
 		return 0;
+	p = (uint8_t *)(h + 1);
 	put(&p, head, 8);
 	for (uint32_t i = 0; i < c->vcpus; i++)
 		put(&p, (const uint8_t[]){ 0, 8, (uint8_t)i, (uint8_t)c->apic_id[i], 1, 0, 0, 0 }, 8);
