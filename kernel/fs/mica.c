@@ -5,6 +5,8 @@
  *   mem       bytes by holder        cmdline   as booted             ctl      words that command the host
  *   files     pages of writable files, open files
  */
+#include "abi/link.h"
+#include "dev/console/console.h"
 #include "fs/file.h"
 
 static void emit_counters_line(void *ctx, const char *name, uint64_t value) { text_printf(ctx, "%s %lu\n", name, value); }
@@ -67,7 +69,12 @@ static int64_t log_file_write(struct file *f, uva_t buf, uint64_t n, uint64_t *p
 
 static void ctl_ready(void)
 {
-	log_info("mica ready: tsc=%lu host_kib=%lu ram_kib=%lu", arch_rdtsc(), mem_host_kib(), mem_ram_kib());
+	uint64_t tsc = arch_rdtsc(), host_kib = mem_host_kib(), ram_kib = mem_ram_kib();
+	char event[80];
+	int n = snprintf(event, sizeof(event), "ready %lu %lu %lu\n", tsc, host_kib, ram_kib);
+
+	log_info("mica ready: tsc=%lu host_kib=%lu ram_kib=%lu", tsc, host_kib, ram_kib);
+	link_send(LINK_EVENT, event, (size_t)n);
 }
 static void ctl_power_off(void)
 {

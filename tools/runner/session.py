@@ -184,6 +184,7 @@ class Session:
             return
         if channel == link.LOG:
             self.noise = (self.noise + piece)[-65536:]
+            self.panicked = self.panicked or b"error: mica has stopped" in self.noise
         if channel == link.CONSOLE and self.peer:
             self.to_peer(piece)
         out = self.outputs.get(channel)
@@ -199,8 +200,6 @@ class Session:
             self.ready = True
             if self.console:
                 self.open_stdin()
-        elif words[:1] == ["panic"]:
-            self.panicked = True
         elif words[:2] == ["vm", "0"] and words[-1] == "start" and not self.console and not self.started:
             self.started = True
             self.open_stdin()
