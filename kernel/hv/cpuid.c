@@ -3,7 +3,6 @@
 #include "hv/cpuid_table.h"
 #include "hv/hv_priv.h"
 
-#define CPUID_TAG STATE_TAG('C', 'P', 'I', 'D')
 #define CR4_OSXSAVE BIT(18)
 #define CR4_PKE BIT(22)
 
@@ -52,7 +51,7 @@ static void answer_state(struct vcpu *v, const struct cpuid_table *t, uint8_t fi
 		break;
 	case FIX_NODE:
 		out[CPUID_EAX] = v->apic_id;
-		out[CPUID_EBX] = v->apic_id & (t->cores - 1);
+		out[CPUID_EBX] = v->apic_id & ((1u << t->core_shift) - 1);
 		out[CPUID_ECX] = v->apic_id >> t->core_shift;
 		break;
 	}
@@ -80,14 +79,14 @@ unsigned cpuid_guest_phys_bits(const struct vm *vm) { return table_of(vm)->phys_
 
 void cpuid_save(const struct vm *vm, struct state_out *o)
 {
-	state_begin(o, CPUID_TAG, 1, 0);
+	state_begin(o, STATE_CPUID, 1, 0);
 	state_put(o, vm->cpuid, sizeof(struct cpuid_table));
 	state_end(o);
 }
 
 int cpuid_check(const struct vm *vm, struct state_in *in)
 {
-	if (in->tag != CPUID_TAG || in->left != sizeof(struct cpuid_table) || memcmp(in->p, vm->cpuid, in->left))
+	if (in->tag != STATE_CPUID || in->left != sizeof(struct cpuid_table) || memcmp(in->p, vm->cpuid, in->left))
 		return -EINVAL;
 	return 0;
 }

@@ -125,7 +125,7 @@ static void build_caches(struct cpuid_table *t, cpuid_source *host, uint32_t lea
 		if (!(r[CPUID_EAX] & 0x1f) && sub)
 			return;
 		if (r[CPUID_EAX] & 0x1f) {
-			uint32_t level = r[CPUID_EAX] >> 5 & 7, sharing = level >= 3 ? t->cores - 1 : 0;
+			uint32_t level = r[CPUID_EAX] >> 5 & 7, sharing = level >= 3 ? (1u << t->core_shift) - 1 : 0;
 
 			r[CPUID_EAX] = (r[CPUID_EAX] & 0x3fff) | sharing << 14;
 			if (leaf == 4)
@@ -266,8 +266,8 @@ void cpuid_build(struct cpuid_table *t, cpuid_source *host, const struct cpuid_c
 
 	memset(t, 0, sizeof(*t));
 	t->vcpus = c->vcpus;
-	t->cores = cores & (cores - 1) || cores > c->vcpus ? 1 : cores; /* APIC ids count through, so only powers of two are topologies */
-	t->core_shift = (uint32_t)__builtin_ctz(t->cores);
+	t->cores = MIN(cores, c->vcpus);
+	t->core_shift = cores > 1 ? 32 - (uint32_t)__builtin_clz(cores - 1) : 0; /* as vcpu_topology_id() places them */
 	t->phys_bits = 36;
 	host(1, 0, r);
 	if (r[CPUID_ECX] & F1C_XSAVE) {

@@ -21,7 +21,6 @@ static enum exit_action from_emul(struct vcpu *v, enum emul_result r)
 		v->answer_pending = true;
 		return EXIT_TO_RING3;
 	}
-	vcpu_stop(v, "an instruction cannot be emulated");
 	return EXIT_STOP;
 }
 
@@ -160,9 +159,10 @@ static unsigned cpl_of(struct vcpu *v)
 static enum exit_action exit_exception(struct vcpu *v)
 {
 	const struct hv_exit *e = &v->exit;
+	enum emul_result r;
 
-	if (e->vector == VECTOR_GP && !e->error_code && !v->reinject_valid && cpl_of(v) == 3 && emul_backdoor_gp(v))
-		return EXIT_RESUME;
+	if (e->vector == VECTOR_GP && !e->error_code && !v->reinject_valid && cpl_of(v) == 3 && emul_backdoor_gp(v, &r))
+		return from_emul(v, r);
 	if (e->vector == VECTOR_MF && !(hv->get_cr(v, HV_CR0) & CR0_NE))
 		irq_set_gsi(v->vm, FERR_IRQ, true);
 	else if (e->has_error)

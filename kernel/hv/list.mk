@@ -9,3 +9,7 @@ kernel/hv/emul_exec_test-with := $(emul-fake)
 kernel += kernel/hv/init.c kernel/hv/run.c kernel/hv/inject.c kernel/hv/report.c
 kernel += kernel/hv/exit.c kernel/hv/exit_cr.c kernel/hv/bus.c kernel/hv/hypercall.c
 kernel += kernel/hv/cpuid.c kernel/hv/cpuid_table.c kernel/hv/msr.c
+
+units += kernel/hv/cpuid_table_test kernel/hv/msr_test
+kernel/hv/cpuid_table_test-with := kernel/hv/cpuid_table.c kernel/arch/host/host_core.c
+kernel/hv/msr_test-with := kernel/hv/msr.c kernel/arch/host/host_core.c

@@ -99,6 +99,7 @@ static void tsc_move(struct vcpu *v, int64_t by)
 {
 	v->tsc_offset = (int64_t)((uint64_t)v->tsc_offset + (uint64_t)by);
 	hv->set_tsc_offset(v);
+	lapic_tsc_changed(v->lapic);
 }
 
 static bool lapic_msr(uint32_t msr) { return (msr >= MSR_X2APIC && msr < MSR_X2APIC + 0x100) || msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE; }
@@ -195,11 +196,9 @@ void msr_reset(struct vcpu *v, bool init)
 	memset(v->dr, 0, sizeof(v->dr));
 }
 
-#define MSR_TAG STATE_TAG('M', 'S', 'R', 'S')
-
 void msr_save(struct vcpu *v, struct state_out *o)
 {
-	state_begin(o, MSR_TAG, 1, (uint16_t)v->index);
+	state_begin(o, STATE_MSR, 1, (uint16_t)v->index);
 	state_put_u64(o, v->tsc_aux);
 	state_put_u64(o, v->xcr0);
 	state_put_u64(o, v->xss);
@@ -207,15 +206,14 @@ void msr_save(struct vcpu *v, struct state_out *o)
 	state_put_u64(o, v->misc_enable);
 	state_put(o, v->mtrr, sizeof(v->mtrr));
 	state_put(o, v->dr, sizeof(v->dr));
-	state_put_u64(o, (uint64_t)v->tsc_offset - (uint64_t)v->vm->tsc_offset); /* the VM's own offset is saved once, as guest time */
 	state_end(o);
 }
 
 int msr_load(struct vcpu *v, struct state_in *in)
 {
-	uint64_t aux, xcr0, xss, pat, misc, mtrr[ARRAY_SIZE(v->mtrr)], dr[ARRAY_SIZE(v->dr)], adjust;
+	uint64_t aux, xcr0, xss, pat, misc, mtrr[ARRAY_SIZE(v->mtrr)], dr[ARRAY_SIZE(v->dr)];
 
-	if (in->tag != MSR_TAG || in->version > 1)
+	if (in->tag != STATE_MSR || in->version > 1)
 		return -EINVAL;
 	aux = state_get_u64(in);
 	xcr0 = state_get_u64(in);
@@ -224,7 +222,6 @@ int msr_load(struct vcpu *v, struct state_in *in)
 	misc = state_get_u64(in);
 	state_get(in, mtrr, sizeof(mtrr));
 	state_get(in, dr, sizeof(dr));
-	adjust = state_get_u64(in);
 	if (in->bad || aux >> 32 || !xcr0_valid(v, xcr0) || xss || !types_valid(pat, true))
 		return -EINVAL;
 	for (unsigned i = 0; i < MTRR_FIXED; i++)
@@ -237,8 +234,6 @@ int msr_load(struct vcpu *v, struct state_in *in)
 	v->xss = xss;
 	v->pat = pat;
 	v->misc_enable = misc;
-	v->tsc_offset = (int64_t)((uint64_t)v->vm->tsc_offset + adjust);
-	hv->set_tsc_offset(v);
 	hv->set_msr(v, MSR_PAT, pat);
 	return 0;
 }

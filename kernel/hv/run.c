@@ -2,7 +2,7 @@
 /*
  * A vCPU's life inside VMM_RUN.
  *
- *   vcpu_run:  OUT -> KERNEL, guest FPU in, [requests -> GUEST -> exit -> KERNEL -> answered]*, host FPU in -> OUT
+ *   vcpu_enter: OUT -> KERNEL;  vcpu_run: guest FPU in, [requests -> GUEST -> exit -> KERNEL -> answered]*, host FPU in;  vcpu_leave: -> OUT
  *
  * Who wants something of a vCPU sets a bit in v->request and, if v->mode says GUEST, sends an interrupt; the loop goes to GUEST
  * first and looks at the bits after it (both fully ordered), so one of the two always sees the other. The nested generation is
@@ -231,52 +231,25 @@ static int run_inside(struct vcpu *v)
 	return r;
 }
 
-/* One world at a time; and none while the VM is paused. */
-static int enter_run(struct vcpu *v)
-{
-	struct world *nobody = NULL;
-
-	if (v->stopped) {
-		v->run->exit = VMM_EXIT_STOPPED;
-		return 0;
-	}
-	if (!__atomic_compare_exchange_n(&v->world, &nobody, current, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		return -EBUSY;
-	__atomic_exchange_n(&v->mode, VCPU_KERNEL, __ATOMIC_SEQ_CST);
-	return 1;
-}
-
-static void leave_run(struct vcpu *v)
-{
-	__atomic_store_n(&v->world, NULL, __ATOMIC_RELEASE);
-	__atomic_exchange_n(&v->mode, VCPU_OUT, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(v->vm->pause_count))
-		waitq_wake_all(&v->vm->pause_wait);
-}
-
-static void stop_vm(struct vcpu *v)
+/* The others of a VM that cannot go on leave too, and find out from ring 3. */
+static void stop_others(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
-	v->run->exit = VMM_EXIT_STOPPED;
-	mutex_lock(&vm->lock);
-	vm_set_state(vm, VMM_STOPPED);
-	mutex_unlock(&vm->lock);
 	for (unsigned i = 0; i < vm->config.vcpus; i++)
 		if (vm->vcpu[i] && vm->vcpu[i] != v)
 			vcpu_request(vm->vcpu[i], VCPU_REQ_EXIT);
 }
 
+/* Between vcpu_enter() and vcpu_leave(). */
 int vcpu_run(struct vcpu *v)
 {
 	struct host_fpu host;
-	int r = enter_run(v);
+	int r;
 
-	if (r <= 0)
-		return r;
-	if (READ_ONCE(v->vm->pause_count)) {
-		leave_run(v);
-		return -EINTR;
+	if (v->stopped) {
+		v->run->exit = VMM_EXIT_STOPPED;
+		return 0;
 	}
 	if (unlikely(!v->torture_at))
 		v->torture_at = v->vm->config.torture_exits ? v->exits + v->vm->config.torture_exits : UINT64_MAX;
@@ -291,9 +264,8 @@ int vcpu_run(struct vcpu *v)
 	preempt_enable();
 	fpu_leave(v, host);
 	current->vcpu = NULL;
-	leave_run(v);
 	if (unlikely(v->stopped))
-		stop_vm(v);
+		stop_others(v);
 	return r;
 }
 
@@ -312,5 +284,3 @@ void vcpu_stop(struct vcpu *v, const char *fmt, ...)
 	v->run->exit = VMM_EXIT_STOPPED;
 	log_warn("hv: VM '%.63s' stopped: %s", v->vm->config.name, why);
 }
-
-uint64_t vcpu_guest_tsc(const struct vcpu *v) { return arch_rdtsc() + (uint64_t)v->tsc_offset; }

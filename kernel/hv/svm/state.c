@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The backend's part of a saved vCPU: one record whose tag names the vendor, so that another vendor's host refuses it by name
- * instead of misreading it. Values are the guest's own (no SVME, no forced NE), and are checked like any foreign input.
+ * The backend's part of a saved vCPU: one record that begins with the vendor's name, so that another vendor's host refuses it
+ * in so many words instead of misreading it. Values are the guest's own (no SVME, no forced NE), and are checked like any foreign input.
  */
 #include "hv/svm/svm_priv.h"
 
-#define SVM_TAG STATE_TAG('S', 'V', 'M', 'C')
+#define SVM_VENDOR STATE_TAG('S', 'V', 'M', ' ')
 #define SVM_STATE_VERSION 1
 
 static const enum hv_cr saved_crs[] = { HV_CR0, HV_CR2, HV_CR3, HV_CR4, HV_EFER, HV_DR6, HV_DR7 };
@@ -29,7 +29,8 @@ void svm_save(struct vcpu *v, struct state_out *o)
 	uint64_t *msr[16];
 	unsigned n = saved_msrs(v, msr);
 
-	state_begin(o, SVM_TAG, SVM_STATE_VERSION, (uint16_t)v->index);
+	state_begin(o, STATE_HW, SVM_STATE_VERSION, (uint16_t)v->index);
+	state_put_u32(o, SVM_VENDOR);
 	for (unsigned i = 0; i < ARRAY_SIZE(saved_crs); i++)
 		state_put_u64(o, svm_get_cr(v, saved_crs[i]));
 	for (unsigned i = 0; i < SEGMENTS; i++) {
@@ -54,7 +55,7 @@ int svm_load(struct vcpu *v, struct state_in *in)
 	unsigned n = saved_msrs(v, msr);
 	uint8_t cpl, shadow, nmi, tpr;
 
-	if (in->tag != SVM_TAG) {
+	if (in->tag != STATE_HW || state_get_u32(in) != SVM_VENDOR) {
 		log_error("hv: a saved vCPU's registers are another vendor's; this host has %s", hv->name);
 		return -EINVAL;
 	}
