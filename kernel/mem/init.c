@@ -49,6 +49,8 @@ static void direct_map_early(const struct mem_plan *p)
 	}
 }
 
+static void *memory_for_arch(size_t size) { return kmalloc(size, MT_CORE); }
+
 static void mem_init(void)
 {
 	struct mem_plan p;
@@ -72,6 +74,7 @@ static void mem_init(void)
 	block_init((struct block *)BLOCKTAB_BASE, p.nr_blocks, groups, p.ram_bytes, p.early_blocks);
 	block_mapping_ready();
 	uframe_init();
+	arch_memory = (struct arch_memory){ mmio_map, memory_for_arch, kfree, kstack_alloc, kstack_free };
 	log_info("memory: %llu MiB usable, %llu KiB kept by the host", (unsigned long long)mem_ram_kib() >> 10,
 		 (unsigned long long)mem_host_kib());
 }

@@ -82,7 +82,7 @@ static inline uint32_t inl(uint16_t port)
 	return v;
 }
 static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %w1" : : "a"(v), "Nd"(port)); }
-extern uint64_t percpu_self_delta; /* per-CPU symbol (arch's), read through %gs; percpu_delta[] and cpu_count are core's, and smp.c here raises them as CPUs join */
+extern uint64_t percpu_self_delta; /* per-CPU symbol of arch's, read through %gs */
 static inline uint64_t arch_percpu_delta(void)
 {
 	uint64_t d;
@@ -150,11 +150,12 @@ struct arch_context {
 	uint64_t fs_base, gs_base; /* ring 3's; arch_user_bases_set() changes them for the running world */
 	uint64_t cr3;           /* 0: kernel world, runs on arch_kernel_root */
 	void *fpu;              /* XSAVE area of arch_fpu_size() bytes, 64-aligned; NULL for kernel worlds */
-	uint64_t xcr0;          /* what XCR0 holds while this world runs; 0: the host's. Who changes XCR0 of the running world stores it here */
+	uint64_t xcr0;          /* what XCR0 holds while this world runs; 0: the host's. Who changes XCR0 stores it here */
 	bool fpu_loaded;        /* the registers hold it: kept by the switch */
 	uint64_t id;            /* never used twice */
 };
-/* Prepares a first switch into entry(arg) on the given stack. The structure was zeroed by the caller; what it set since (fpu, xcr0, cr3, bases) stays. */
+/* Prepares a first switch into entry(arg) on the given stack. The structure was zeroed by the caller; what it set since
+ * (fpu, xcr0, cr3, bases) stays. */
 void arch_context_init(struct arch_context *c, void *stack_top, void (*entry)(void *), void *arg);
 /* Saves `from`, resumes `to` (stack, CR3, FS/GS, TSS.rsp0, FPU). Interrupts off. Returns when `from` runs again. */
 void arch_context_switch(struct arch_context *from, struct arch_context *to);
@@ -189,6 +190,15 @@ struct arch_pte_view {
 };
 /* alloc gives a zeroed frame in the direct map or 0; free takes it back. */
 void arch_paging_init(hpa_t (*alloc)(void), void (*free)(hpa_t));
+/* What arch itself needs of memory from INIT_ARCH on; mem fills it at INIT_MEM. */
+struct arch_memory {
+	void *(*map_registers)(hpa_t base, size_t size); /* mmio_map() */
+	void *(*alloc)(size_t size);                     /* 4096-aligned from one page up, not zeroed; NULL */
+	void (*free)(void *p);
+	void *(*stack_alloc)(void);                      /* kstack_alloc(): its top, or NULL */
+	void (*stack_free)(void *top);
+};
+extern struct arch_memory arch_memory;
 extern uint64_t arch_kernel_root; /* hpa of the kernel's PML4; its upper half is shared by all */
 int arch_map(uint64_t root, uint64_t va, hpa_t frame, unsigned flags);      /* -EEXIST, -ENOMEM */
 bool arch_unmap(uint64_t root, uint64_t va, struct arch_pte_view *old);     /* no flush */

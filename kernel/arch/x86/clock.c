@@ -8,7 +8,6 @@
 #include "arch/x86/acpi.h"
 #include "arch/x86/arch_priv.h"
 #include "arch/x86/scale.h"
-#include "mem/mem.h"
 
 #define WINDOW_HZ 250 /* a 250th of a second */
 #define SAMPLES 5
@@ -58,7 +57,7 @@ static bool hpet_start(struct reference *ref)
 
 	if (!arch_platform.hpet_base)
 		return false;
-	hpet = mmio_map(hpa(arch_platform.hpet_base), 0x400);
+	hpet = arch_memory.map_registers(hpa(arch_platform.hpet_base), 0x400);
 	period = hpet[HPET_PERIOD / 4];
 	if (period < 1000000 || period > 100000000) /* 1 GHz to 10 MHz, the least that the specification allows */
 		return false;

@@ -5,7 +5,6 @@
  */
 #include "arch/x86/acpi.h"
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define INDEX_VERSION 1
 #define INDEX_ENTRY 0x10 /* + 2 * line: low half; + 1: high half */
@@ -60,7 +59,7 @@ void ioapic_init(const struct acpi_info *info)
 	for (unsigned i = 0; i < info->nr_ioapics; i++) {
 		struct ioapic *io = &ioapics[nr_ioapics++];
 
-		io->regs = mmio_map(hpa(info->ioapic[i].base), PAGE_SIZE);
+		io->regs = arch_memory.map_registers(hpa(info->ioapic[i].base), PAGE_SIZE);
 		io->gsi_base = info->ioapic[i].gsi_base;
 		io->lines = (ioapic_read(io, INDEX_VERSION) >> 16 & 0xff) + 1;
 		for (uint32_t line = 0; line < io->lines; line++)

@@ -4,7 +4,6 @@
  * Touched only by its own CPU.
  */
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define REG_ID 0x20
 #define REG_TPR 0x80
@@ -62,7 +61,7 @@ void lapic_detect(uint64_t base)
 	x2 = arch_platform.x2apic = CPUID_TEST(r, CPUID_ECX, 21);
 	arch_platform.tsc_deadline = CPUID_TEST(r, CPUID_ECX, 24);
 	if (!x2)
-		regs = mmio_map(hpa(base ? base : DEFAULT_BASE), PAGE_SIZE);
+		regs = arch_memory.map_registers(hpa(base ? base : DEFAULT_BASE), PAGE_SIZE);
 	trap_attach(VEC_APIC_ERROR, error_interrupt);
 }
 

@@ -10,7 +10,6 @@
  * sets concurrently are why entries change by one atomic store or exchange. Flushing is the caller's.
  */
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define PTE_P BIT(0)
 #define PTE_W BIT(1)
@@ -28,11 +27,12 @@
 #define UPPER_FIRST 256 /* entry of a root where the kernel's half begins */
 
 uint64_t arch_kernel_root;
+struct arch_memory arch_memory;
 PERCPU(uint64_t, arch_loaded_root);
 static hpa_t (*table_alloc)(void);
 static void (*table_free)(hpa_t);
 
-static uint64_t *table_at(uint64_t entry) { return direct_ptr(hpa(entry & PTE_FRAME)); }
+static uint64_t *table_at(uint64_t entry) { return (uint64_t *)(DIRECT_BASE + (entry & PTE_FRAME)); }
 static unsigned index_at(uint64_t va, unsigned level) { return (unsigned)(va >> (12 + 9 * level)) & (ENTRIES - 1); }
 static bool is_kernel(uint64_t va) { return va >> 63; }
 static uint64_t entry_read(const uint64_t *e) { return __atomic_load_n(e, __ATOMIC_ACQUIRE); }

@@ -5,7 +5,6 @@
  */
 #include "arch/x86/acpi.h"
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define WINDOW KIB(64)
 
@@ -25,7 +24,7 @@ static bool phys_read(uint64_t pa, void *buf, size_t n)
 		if (pa >> cpu_phys_bits)
 			return false;
 		if (base != mapped) {
-			window = mmio_map(hpa(base), WINDOW);
+			window = arch_memory.map_registers(hpa(base), WINDOW);
 			mapped = base;
 		}
 		memcpy(buf, window + (pa - base), chunk);

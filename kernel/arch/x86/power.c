@@ -2,7 +2,6 @@
 /* Switching the machine off and resetting it: ACPI where the tables say how, then what else has been seen to work. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define PM1_SCI_EN 0x0001
 #define PM1_SLP_EN 0x2000
@@ -16,7 +15,7 @@ void power_init(void)
 	const struct acpi_info *a = platform_acpi();
 
 	if (a->has_reset && a->reset_space == 0 && !(a->reset_address >> cpu_phys_bits))
-		reset_register = mmio_map(hpa(a->reset_address), 1);
+		reset_register = arch_memory.map_registers(hpa(a->reset_address), 1);
 }
 
 static void settle(void)

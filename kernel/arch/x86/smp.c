@@ -10,7 +10,6 @@
 #include "arch/x86/smp.h"
 #include "arch/x86/acpi.h"
 #include "arch/x86/arch_priv.h"
-#include "mem/mem.h"
 
 #define ICR_INIT 0x4500
 #define ICR_STARTUP (0x4600 | SMP_TRAMPOLINE >> PAGE_SHIFT)
@@ -125,9 +124,9 @@ static bool cpu_wake(uint32_t apic_id)
 static bool cpu_start(uint32_t apic_id)
 {
 	unsigned cpu = cpu_count;
-	char *data = kmalloc(percpu_size(), MT_CORE);
-	char *ist = kmalloc(IST_COUNT * IST_STACK_SIZE, MT_STACKS);
-	void *stack = kstack_alloc();
+	char *data = arch_memory.alloc(percpu_size());
+	char *ist = arch_memory.alloc(IST_COUNT * IST_STACK_SIZE);
+	void *stack = arch_memory.stack_alloc();
 	uint64_t before, after;
 
 	if (!data || !ist || !stack)
@@ -141,9 +140,9 @@ static bool cpu_start(uint32_t apic_id)
 	__atomic_store_n(&smp_claim, SMP_OPEN, __ATOMIC_RELEASE);
 	if (!cpu_wake(apic_id)) {
 		percpu_delta[cpu] = 0;
-		kfree(data);
-		kfree(ist);
-		kstack_free(stack);
+		arch_memory.free(data);
+		arch_memory.free(ist);
+		arch_memory.stack_free(stack);
 		log_warn("smp: CPU with APIC id %u does not answer; going on without it", apic_id);
 		return false;
 	}
@@ -160,7 +159,7 @@ static void smp_start(void)
 
 	if (arch_platform.nr_cpus < 2)
 		return;
-	page = mmio_map(hpa(SMP_TRAMPOLINE), PAGE_SIZE);
+	page = arch_memory.map_registers(hpa(SMP_TRAMPOLINE), PAGE_SIZE);
 	memcpy(page, trampoline_start, (size_t)(trampoline_end - trampoline_start));
 	*(uint32_t *)(page + (trampoline_root - trampoline_start)) = (uint32_t)image_hpa(boot_pml4).v;
 	/* cpu_start() writes places up to the one being read, never beyond. */

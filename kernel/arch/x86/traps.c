@@ -107,8 +107,9 @@ static void exception_kernel(struct trap_frame *tf, uint64_t cr2)
 		return;
 	}
 	if (tf->vector == VEC_PAGE_FAULT)
-		panic_trap(tf, "page fault in the kernel: %s 0x%llx, error %llu", tf->error & 16 ? "execution at" : tf->error & 2 ? "write to" : "read of",
-			   (unsigned long long)cr2, (unsigned long long)tf->error);
+		panic_trap(tf, "page fault in the kernel: %s 0x%llx, error %llu",
+			   tf->error & 16 ? "execution at" : tf->error & 2 ? "write to" : "read of", (unsigned long long)cr2,
+			   (unsigned long long)tf->error);
 	panic_trap(tf, "%s in the kernel, error %llu", exception_name[tf->vector] ? exception_name[tf->vector] : "exception",
 		   (unsigned long long)tf->error);
 }
