@@ -21,35 +21,32 @@ static void set_rax(struct vcpu *v, unsigned size, uint32_t val)
 		*rax = (*rax & ~0xffull) | (uint8_t)val;
 }
 
-static void ask_ring3(struct vcpu *v, enum emul_cont cont, unsigned insn_len, uint16_t port, unsigned size, bool in, uint32_t count)
+/* Ring 3's question from *io, which is also what the answer will be needed for. */
+static void ask_ring3(struct vcpu *v, enum emul_cont cont, const struct emul_port *io)
 {
-	struct emul *e = EMUL_OF(v);
-
-	e->cont = cont;
-	e->io.port = port;
-	e->io.size = (uint8_t)size;
-	e->io.in = in;
-	e->io.insn_len = (uint8_t)insn_len;
-	e->io.count = count;
+	EMUL_OF(v)->cont = cont;
 	v->run->exit = VMM_EXIT_IO;
-	v->run->io.port = port;
-	v->run->io.size = (uint8_t)size;
-	v->run->io.in = in;
-	v->run->io.count = count;
+	v->run->io.port = io->port;
+	v->run->io.size = io->size;
+	v->run->io.in = io->in;
+	v->run->io.count = io->count;
+}
+
+static void port_set(struct vcpu *v, uint16_t port, unsigned size, bool in, unsigned insn_len)
+{
+	EMUL_OF(v)->io = (struct emul_port){ .port = port, .size = (uint8_t)size, .insn_len = (uint8_t)insn_len, .in = in, .addr_size = 8, .count = 1 };
 }
 
 /* ---- the backdoor ---- */
 
 enum emul_result emul_backdoor(struct vcpu *v, unsigned insn_len)
 {
-	struct emul *e = EMUL_OF(v);
-
 	if (backdoor_call(v) == BACKDOOR_DONE) {
 		emul_advance(v, insn_len);
 		return EMUL_DONE;
 	}
-	e->cont = CONT_RPC;
-	e->io = (struct emul_port){ .port = BACKDOOR_PORT, .size = 4, .in = true, .insn_len = (uint8_t)insn_len, .addr_size = 8, .count = 1 };
+	port_set(v, BACKDOOR_PORT, 4, true, insn_len);
+	EMUL_OF(v)->cont = CONT_RPC;
 	v->run->exit = VMM_EXIT_RPC;
 	memcpy(v->run->rpc.gpr, v->gpr, sizeof(v->run->rpc.gpr));
 	return EMUL_RING3;
@@ -76,7 +73,8 @@ static enum emul_result io_simple(struct vcpu *v, uint16_t port, unsigned size, 
 		emul_advance(v, insn_len);
 		return EMUL_DONE;
 	}
-	ask_ring3(v, CONT_PORT, insn_len, port, size, in, 1);
+	port_set(v, port, size, in, insn_len);
+	ask_ring3(v, CONT_PORT, &EMUL_OF(v)->io);
 	memcpy(v->run->io.data, &val, 4);
 	return EMUL_RING3;
 }
@@ -166,7 +164,7 @@ static bool string_commit(struct vcpu *v, const struct emul_port *io, uint32_t c
 static enum emul_step string_step(struct vcpu *v, struct emul *e, bool *over)
 {
 	struct emul_port *io = &e->io;
-	uint32_t val = 0, count = 1, most = io->rep ? (uint32_t)MIN(emul_areg_get(v, 1, io->addr_size), 1024) : 1;
+	uint32_t val = 0, most = io->rep ? (uint32_t)MIN(emul_areg_get(v, 1, io->addr_size), 1024) : 1;
 	enum emul_step s = locate(v, e, &most);
 
 	if (s != STEP_OK)
@@ -182,12 +180,12 @@ static enum emul_step string_step(struct vcpu *v, struct emul *e, bool *over)
 			*over = string_commit(v, io, 1);
 		return s;
 	}
-	count = most;
+	io->count = most;
 	if (!io->in)
-		s = copy_located(v, io, v->run->io.data, count * io->size, false);
+		s = copy_located(v, io, v->run->io.data, most * io->size, false);
 	if (s != STEP_OK)
 		return s;
-	ask_ring3(v, CONT_STRING, io->insn_len, io->port, io->size, io->in, count);
+	ask_ring3(v, CONT_STRING, io);
 	return STEP_RING3;
 }
 

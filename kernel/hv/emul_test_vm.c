@@ -211,7 +211,9 @@ static void through_state(void)
 enum emul_result tv_finish(enum emul_result r)
 {
 	for (unsigned n = 0; r == EMUL_RING3; n++) {
-		if (n > 1000)
+		if (n > 1000) /* a long REP: somebody wants the vCPU, and it must come out */
+			tv_vcpu->request = VCPU_REQ_EVENT;
+		if (n > 1050)
 			abort();
 		answer(tv_vcpu->run);
 		through_state();

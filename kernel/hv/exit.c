@@ -120,11 +120,6 @@ static enum exit_action exit_nested(struct vcpu *v)
 
 	if (r == 0)
 		return EXIT_RESUME;
-	if (v->reinject_valid || e->mem.walk || e->mem.exec) {
-		vcpu_stop(v, "%s at guest-physical %#llx, where no memory is", e->mem.walk ? "page tables" : e->mem.exec ? "code" : "an event's delivery",
-			  (unsigned long long)e->mem.gpa.v);
-		return EXIT_STOP;
-	}
 	return from_emul(v, emul_mmio(v));
 }
 

@@ -2,10 +2,15 @@ emul := $(addprefix kernel/hv/,emul.c emul_alu.c emul_decode.c emul_exec.c emul_
 kernel += $(emul)
 
 emul-fake := $(emul) kernel/hv/emul_test_vm.c kernel/arch/host/host_core.c kernel/arch/host/host_heap.c
-units += kernel/hv/emul_decode_test kernel/hv/emul_exec_test
+units += $(addprefix kernel/hv/,emul_decode_test emul_exec_test emul_fuzz_test emul_io_test emul_task_test emul_walk_test)
 kernel/hv/emul_decode_test-with := kernel/hv/emul_decode.c
 kernel/hv/emul_decode_test-libs := -lZydis
 kernel/hv/emul_exec_test-with := $(emul-fake)
+kernel/hv/emul_io_test-with := $(emul-fake)
+kernel/hv/emul_walk_test-with := $(emul-fake)
+kernel/hv/emul_task_test-with := $(emul-fake)
+kernel/hv/emul_fuzz_test-with := $(emul-fake)
+
 kernel += kernel/hv/init.c kernel/hv/run.c kernel/hv/inject.c kernel/hv/report.c
 kernel += kernel/hv/exit.c kernel/hv/exit_cr.c kernel/hv/bus.c kernel/hv/hypercall.c
 kernel += kernel/hv/cpuid.c kernel/hv/cpuid_table.c kernel/hv/msr.c
