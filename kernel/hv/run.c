@@ -2,7 +2,7 @@
 /*
  * A vCPU's life inside VMM_RUN.
  *
- *   vcpu_enter: OUT -> KERNEL;  vcpu_run: guest FPU in, [requests -> GUEST -> exit -> KERNEL -> answered]*, host FPU in;  vcpu_leave: -> OUT
+ *   vcpu_run:  OUT -> KERNEL, guest FPU in, [requests -> GUEST -> exit -> KERNEL -> answered]*, host FPU in -> OUT
  *
  * Who wants something of a vCPU sets a bit in v->request and, if v->mode says GUEST, sends an interrupt; the loop goes to GUEST
  * first and looks at the bits after it (both fully ordered), so one of the two always sees the other. The nested generation is
@@ -231,26 +231,56 @@ static int run_inside(struct vcpu *v)
 	return r;
 }
 
-/* The others of a VM that cannot go on leave too, and find out from ring 3. */
-static void stop_others(struct vcpu *v)
+/* Another vCPU stopped the VM: this one tells the same reason. */
+static void copy_report(struct vcpu *v)
+{
+	for (unsigned i = 0; i < v->vm->config.vcpus; i++)
+		if (v->vm->vcpu[i] != v && READ_ONCE(v->vm->vcpu[i]->stopped))
+			memcpy(v->run->report, v->vm->vcpu[i]->run->report, sizeof(v->run->report));
+}
+
+/* One world at a time; and none while the VM is paused. */
+static int enter_run(struct vcpu *v)
+{
+	int r;
+
+	if (unlikely(v->stopped || READ_ONCE(v->vm->state) == VMM_STOPPED)) {
+		if (!v->stopped)
+			copy_report(v);
+		v->run->exit = VMM_EXIT_STOPPED;
+		return 0;
+	}
+	r = vcpu_enter(v);
+	if (r < 0)
+		return r;
+	__atomic_exchange_n(&v->mode, VCPU_KERNEL, __ATOMIC_SEQ_CST);
+	return 1;
+}
+
+static void leave_run(struct vcpu *v)
+{
+	__atomic_exchange_n(&v->mode, VCPU_OUT, __ATOMIC_SEQ_CST);
+	vcpu_leave(v);
+}
+
+static void stop_vm(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
+	v->run->exit = VMM_EXIT_STOPPED;
+	vm_set_state(vm, VMM_STOPPED);
 	for (unsigned i = 0; i < vm->config.vcpus; i++)
 		if (vm->vcpu[i] && vm->vcpu[i] != v)
 			vcpu_request(vm->vcpu[i], VCPU_REQ_EXIT);
 }
 
-/* Between vcpu_enter() and vcpu_leave(). */
 int vcpu_run(struct vcpu *v)
 {
 	struct host_fpu host;
-	int r;
+	int r = enter_run(v);
 
-	if (v->stopped) {
-		v->run->exit = VMM_EXIT_STOPPED;
-		return 0;
-	}
+	if (r <= 0)
+		return r;
 	if (unlikely(!v->torture_at))
 		v->torture_at = v->vm->config.torture_exits ? v->exits + v->vm->config.torture_exits : UINT64_MAX;
 	current->vcpu = v;
@@ -264,8 +294,9 @@ int vcpu_run(struct vcpu *v)
 	preempt_enable();
 	fpu_leave(v, host);
 	current->vcpu = NULL;
+	leave_run(v);
 	if (unlikely(v->stopped))
-		stop_others(v);
+		stop_vm(v);
 	return r;
 }
 
