@@ -85,11 +85,9 @@ export CACHE
 UCC := $(CACHE)/musl/bin/musl-gcc
 UFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Iinclude -I. $(WARN) -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -fno-pie
 $(UCC): third_party/pins tools/build-third-party tools/fetch-sources
-	@echo "  MUSL"
 	@tools/build-third-party musl && touch $@
 $(CACHE)/busybox/busybox: $(UCC) third_party/busybox.config
-	@echo "  BUSYBOX"
-	@tools/build-third-party busybox
+	@tools/build-third-party busybox && touch $@
 $(BUILD)/u/%.o: %.c $(UCC)
 	@mkdir -p $(@D)
 	@echo "  UCC $<"

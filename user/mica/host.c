@@ -17,12 +17,24 @@ static int cannot_read(const char *path)
 	return fail("%s cannot be read: %s (this command works on a mica host)", path, strerror(errno));
 }
 
-/* Lines "name value …": the name and the number after it. */
+/* "name value": cuts the line at its last blank. The value, or NULL. */
+static const char *cut_value(char *line)
+{
+	char *blank;
+
+	line[strcspn(line, "\n")] = 0;
+	blank = strrchr(line, ' ');
+	if (!blank)
+		return NULL;
+	*blank = 0;
+	return blank + 1;
+}
+
 static int show_listing(const char *path, const char *prefix, bool json)
 {
 	FILE *f = fopen(path, "re");
-	char line[256], name[128];
-	unsigned long long value;
+	char line[256];
+	const char *value;
 
 	if (!f)
 		return cannot_read(path);
@@ -33,8 +45,8 @@ static int show_listing(const char *path, const char *prefix, bool json)
 			continue;
 		if (!json)
 			fputs(line, stdout);
-		else if (sscanf(line, "%127s %llu", name, &value) == 2)
-			json_number(name, value);
+		else if ((value = cut_value(line)))
+			json_number(line, strtoull(value, NULL, 10));
 	}
 	if (json) {
 		json_close('}');
