@@ -7,7 +7,9 @@
 
 static struct waitq alarm_wait;
 static uint64_t alarm_next_ns = UINT64_MAX; /* P */
-static bool alarm_changed, alarm_started;   /* P */
+static bool alarm_changed;                  /* P */
+static struct mutex alarm_lock;             /* for the world's start */
+static bool alarm_started;
 
 /* Sends what is due and returns the next time. */
 static uint64_t alarm_scan(void)
@@ -43,30 +45,36 @@ static void alarm_main(void *arg)
 	}
 }
 
-static bool alarm_start(void)
+static void alarm_start(void)
 {
-	static struct mutex once;
 	struct world *w;
 
-	mutex_lock(&once);
+	mutex_lock(&alarm_lock);
 	if (!alarm_started) {
-		waitq_init(&alarm_wait);
 		w = world_create("alarm", WORLD_KERNEL, alarm_main, NULL);
 		if (w) {
-			alarm_started = true;
+			WRITE_ONCE(alarm_started, true);
 			world_start(w);
 		}
 	}
-	mutex_unlock(&once);
-	return alarm_started;
+	mutex_unlock(&alarm_lock);
 }
+
+static void alarm_init(void)
+{
+	mutex_init(&alarm_lock, "alarm");
+	waitq_init(&alarm_wait);
+}
+INIT_CALL(INIT_SYS, alarm_init);
 
 uint64_t alarm_set(struct proc *p, uint64_t ns, uint64_t interval_ns, uint64_t *old_interval)
 {
 	uint64_t now = clock_ns(), left;
 	bool wake;
 
-	if (ns && !READ_ONCE(alarm_started) && !alarm_start())
+	if (ns && !READ_ONCE(alarm_started))
+		alarm_start();
+	if (!READ_ONCE(alarm_started)) /* no memory for it: no alarm */
 		ns = 0;
 	spin_lock(&proc_lock);
 	left = !p->alarm_ns ? 0 : p->alarm_ns > now ? p->alarm_ns - now : 1;
