@@ -9,6 +9,7 @@
 #define FILES_MAX 1536
 
 int (*fd_install_hook)(struct file *f);
+uint32_t (*proc_pid_hook)(void);
 
 static struct file pool[FILES_MAX];
 static struct {

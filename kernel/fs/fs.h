@@ -43,5 +43,7 @@ void file_unref(struct file *f);
 int devfs_add(const char *name, int (*open)(struct file *f, void *ctx), const struct file_ops *ops, void *ctx);
 /* A file descriptor for f in the current process (takes the reference); for devices that hand out handles. sys registers the function. */
 extern int (*fd_install_hook)(struct file *f);
+/* Number of the current process; likewise. */
+extern uint32_t (*proc_pid_hook)(void);
 
 #endif

@@ -201,7 +201,7 @@ struct vm {
 	int64_t tsc_offset;          /* guest TSC = host TSC + this (vCPUs start equal) */
 	uint32_t pause_count;        /* vm->lock */
 	struct waitq pause_wait;
-	struct world *torture;       /* helper, or NULL */
+	struct torture *torture;     /* helper world (torture.c), or NULL */
 	uint64_t torture_rounds, moves;
 	uint32_t pid;                /* of its vmx */
 	struct list link;            /* all VMs */

@@ -60,6 +60,8 @@ int irq_ack(struct vcpu *v);
 void irq_save(struct vm *vm, struct state_out *o);
 int irq_load(struct vm *vm, struct state_in *in);           /* one record; tag says whose */
 /* Guest time: guest nanoseconds are guest TSC ticks converted by the TSC rate. */
+void irq_freeze(struct vm *vm);                  /* no device timer runs until thaw */
+void irq_thaw(struct vm *vm);
 uint64_t vm_guest_ns(const struct vm *vm);
 uint64_t vm_guest_ns_to_host(const struct vm *vm, uint64_t guest_ns); /* host clock time; UINT64_MAX stays */
 
@@ -87,6 +89,14 @@ static inline uint32_t vcpu_topology_id(const struct vmm_create *c, unsigned ind
 int vm_set_state(struct vm *vm, enum vmm_state to);         /* the only setter; -EINVAL for a transition that does not exist */
 void vcpu_reset(struct vcpu *v, bool init);                 /* registers, APIC, MSRs; INIT keeps what INIT keeps */
 void vcpu_start_sipi(struct vcpu *v, uint8_t vector);
+int vm_start(struct vm *vm);                                /* at the first VMM_RUN */
+int vm_lock_paused(struct vm *vm);                          /* 0 with vm->lock held; -EBUSY not paused, -EIO broken */
+int vm_add_range(struct vm *vm, const struct vmm_range *r);
+int vm_claim_ports(struct vm *vm, const struct vmm_ports *p);
+int vcpu_create_parts(struct vcpu *v);                      /* backend, emulation, LAPIC: what a rebuild makes anew */
+void vcpu_free_parts(struct vcpu *v);
+int vcpu_claim(struct vcpu *v);                             /* keeps others out of run until vcpu_leave(); -EBUSY */
+int64_t vcpu_map_run_page(struct vcpu *v, struct aspace *as, int prot);
 
 /* ---- torture.c: the helper world that keeps moving a VM's memory (debug) ---- */
 int torture_start(struct vm *vm);

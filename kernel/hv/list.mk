@@ -18,3 +18,4 @@ kernel += kernel/hv/cpuid.c kernel/hv/cpuid_table.c kernel/hv/msr.c
 units += kernel/hv/cpuid_table_test kernel/hv/msr_test
 kernel/hv/cpuid_table_test-with := kernel/hv/cpuid_table.c kernel/arch/host/host_core.c
 kernel/hv/msr_test-with := kernel/hv/msr.c kernel/arch/host/host_core.c
+kernel += kernel/hv/vm.c kernel/hv/vcpu.c kernel/hv/vcpu_regs.c kernel/hv/irq.c kernel/hv/state.c kernel/hv/torture.c kernel/hv/vmm_dev.c

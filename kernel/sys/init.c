@@ -10,6 +10,7 @@ static int install_file(struct file *f)
 	return fd_install_from(thread_current()->proc->files, f, 0, true);
 }
 
+static uint32_t current_pid(void) { return (uint32_t)thread_current()->proc->pid; }
 static int current_session(void) { return thread_current()->proc->sid; }
 static int current_group(void) { return thread_current()->proc->pgid; }
 static bool current_leads_session(void) { return thread_current()->proc->sid == thread_current()->proc->pid; }
@@ -40,6 +41,7 @@ static void sys_init(void)
 	arch_hooks.user_copy_fault = sys_user_copy_fault;
 	arch_hooks.user_return = sys_user_return;
 	fd_install_hook = install_file;
+	proc_pid_hook = current_pid;
 	fs_sigpipe_hook = send_sigpipe;
 	tty_hooks = (struct tty_hooks){ signal_send_group, current_session, current_group, current_leads_session, group_in_session };
 }
