@@ -315,3 +315,5 @@ void vcpu_stop(struct vcpu *v, const char *fmt, ...)
 	v->run->exit = VMM_EXIT_STOPPED;
 	log_warn("hv: VM '%.63s' stopped: %s", v->vm->config.name, why);
 }
+
+uint64_t vcpu_guest_tsc(const struct vcpu *v) { return arch_rdtsc() + (uint64_t)v->tsc_offset; }
