@@ -149,8 +149,8 @@ struct pvh_start_info {
 	uint64_t memmap;        /* from version 1 */
 	uint32_t memmap_entries, reserved;
 };
-struct pvh_module { uint64_t base, size, cmdline, reserved; };
-struct pvh_range { uint64_t base, size; uint32_t type, reserved; };
+struct pvh_module { uint64_t base, size, cmdline, reserved; } __packed; /* where the loader says, aligned or not */
+struct pvh_range { uint64_t base, size; uint32_t type, reserved; } __packed;
 _Static_assert(sizeof(struct pvh_start_info) == 56 && offsetof(struct pvh_start_info, memmap) == 40, "hvm_start_info");
 
 static void pvh_modules(struct boot_info *b, phys_fn phys, const struct pvh_start_info *si)

@@ -67,36 +67,48 @@ static void request(struct policy_entity *e, uint32_t slice_ns)
 	e->deadline = v_add(e->v, to_virtual(slice_ns, e->weight));
 }
 
+/* Alone in a queue an entity is always at V: nothing to average, and no lag. Most wake-ups are of this kind. */
+static void join_empty(struct policy_queue *q, struct policy_entity *e)
+{
+	e->v = q->base;
+	q->sum_w = e->weight;
+	q->sum_wv = 0;
+}
+
+/* Joining moves V; scaled by (W + w) / W the entity then stands at the lag it came with. */
+static void join_others(struct policy_queue *q, struct policy_entity *e)
+{
+	int64_t lag = e->lag * (q->sum_w + e->weight) / q->sum_w;
+
+	e->v = v_add(policy_now(q), lag < 0 ? to_virtual((uint64_t)-lag, e->weight) : -to_virtual((uint64_t)lag, e->weight));
+	add(q, e);
+}
+
 void policy_join(struct policy_queue *q, struct policy_entity *e, uint32_t slice_ns)
 {
-	int64_t total = q->sum_w + e->weight, lag = e->lag;
-
-	/* Joining moves V; scaled by (W + w) / W the entity then stands at the lag it came with. */
-	if (q->nr)
-		lag = lag * total / q->sum_w;
+	if (q->nr++)
+		join_others(q, e);
 	else
-		lag = 0;
-	e->v = v_add(policy_now(q), lag < 0 ? to_virtual((uint64_t)-lag, e->weight) : -to_virtual((uint64_t)lag, e->weight));
+		join_empty(q, e);
 	request(e, slice_ns);
-	if (!q->nr++) {
-		q->base = e->v;
-		q->sum_w = q->sum_wv = 0;
-	}
-	add(q, e);
 	list_push_back(&q->entities, &e->link);
 	e->queued = true;
 }
 
 void policy_leave(struct policy_queue *q, struct policy_entity *e)
 {
-	int64_t lag = to_ns(v_diff(policy_now(q), e->v), e->weight);
-
-	e->lag = MAX(MIN(lag, (int64_t)POLICY_LAG_MAX_NS), -(int64_t)POLICY_LAG_MAX_NS);
-	subtract(q, e);
 	list_remove(&e->link);
 	e->queued = false;
-	if (!--q->nr)
+	if (q->nr == 1) {
 		q->base = e->v;
+		e->lag = 0;
+	} else {
+		int64_t lag = to_ns(v_diff(policy_now(q), e->v), e->weight);
+
+		e->lag = MAX(MIN(lag, (int64_t)POLICY_LAG_MAX_NS), -(int64_t)POLICY_LAG_MAX_NS);
+		subtract(q, e);
+	}
+	q->nr--;
 }
 
 void policy_charge(struct policy_queue *q, struct policy_entity *e, uint64_t ns)
@@ -104,8 +116,13 @@ void policy_charge(struct policy_queue *q, struct policy_entity *e, uint64_t ns)
 	int64_t dv = to_virtual(MIN(ns, CHARGE_MAX), e->weight);
 
 	e->v = v_add(e->v, dv);
-	q->sum_wv += dv * e->weight;
-	rebase(q);
+	if (q->nr == 1) {
+		q->base = e->v;
+		q->sum_wv = 0;
+	} else {
+		q->sum_wv += dv * e->weight;
+		rebase(q);
+	}
 	if (v_diff(e->deadline, e->v) < to_virtual(DUST_NS, e->weight))
 		request(e, POLICY_SLICE_NS);
 }
