@@ -129,19 +129,30 @@ extern const struct hv_ops svm_ops;
 
 /* ================= guest memory (nested.c, gmem.c) ================= */
 
+#define NESTED_PDS 64 /* directories of the first 64 GiB are found without the levels above */
 struct nested {
-	struct spinlock lock;     /* structural changes: tables, blocks' lists. Leaf entries change by compare-and-swap. */
+	struct mutex ops;         /* one change of how memory is mapped or placed at a time (gmem_torture.c, later reclaim) */
+	struct spinlock lock;     /* table pages, lists of blocks. Leaf entries change by compare-and-swap. */
 	hpa_t root;
-	uint64_t generation;      /* raised by every downgrade; see nested_shootdown() */
-	struct list table_pages;
-	uint64_t large_leaves, small_leaves;
+	uint64_t generation;      /* atomic: raised by every downgrade; see nested_shootdown() */
+	uint64_t *pd[NESTED_PDS]; /* directory of each GiB, made once and kept: the tables are the truth, these find them */
+	void *free_tables;        /* lock */
+	uint32_t table_blocks;    /* lock: blocks cut into table pages, index + 1 */
+	uint32_t broken;          /* lock: broken blocks with a free frame, index + 1 */
+	uint32_t nr_free_tables, nr_tables; /* lock */
+	uint64_t extra;           /* atomic: blocks promised to this VM beyond nested_promise() */
+	uint64_t blocks;          /* atomic: guest blocks touched */
+	uint64_t large_leaves, small_leaves, pinned; /* atomic */
 };
 
+/* What vm.c promises for a VM of that much RAM: the RAM and the tables that its first touches need. */
+uint64_t nested_promise(uint64_t memory);
 int nested_init(struct vm *vm);
 void nested_free(struct vm *vm);      /* all guest memory back; every vCPU gone */
 /* Resolves a nested fault on RAM. 0: retry; -EFAULT: no RAM there (a device or nothing). Never fails for want of memory. */
 int nested_fault(struct vm *vm, gpa_t gpa, bool write, bool exec);
-/* Software walk: frame address for gpa, or false when not present with these rights. Preemption off. Exit path: a few dozen instructions at most. */
+/* Software walk: address for gpa, or false when not present with these rights. Exit path: a few dozen instructions at most.
+ * Good for as long as preemption stays off: nobody moves or frees the frame before every CPU was seen with preemption on. */
 bool nested_lookup(struct vm *vm, gpa_t gpa, bool write, hpa_t *out);
 /* After downgrades: raises the generation, kicks every vCPU in guest mode and waits until none runs under an older one. */
 void nested_shootdown(struct vm *vm);

@@ -1,3 +1,10 @@
+gmem := kernel/hv/nested.c kernel/hv/gmem.c kernel/hv/gmem_frames.c kernel/hv/gmem_torture.c
+kernel += $(gmem)
+units += kernel/hv/nested_test
+kernel/hv/nested_test-with = $(gmem) $(mem-host) kernel/arch/host/host_mutex.c
+# the sanitizers call the C library's
+kernel/hv/nested_test-flags := -Dsched_yield=kernel_sched_yield
+
 emul := $(addprefix kernel/hv/,emul.c emul_alu.c emul_decode.c emul_exec.c emul_fpu.c emul_io.c emul_mem.c emul_mmio.c emul_seg.c emul_string.c emul_task.c emul_walk.c)
 kernel += $(emul)
 
