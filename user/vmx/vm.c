@@ -179,15 +179,23 @@ int vmxp_create(struct vmxp *p, struct uerror *err)
 	return 0;
 }
 
+/* As the kernel places them: each socket begins at a multiple of a power of two. */
+static uint32_t apic_id(const struct vmx_config *c, unsigned vcpu)
+{
+	unsigned cores = c->cores_per_socket, shift = cores > 1 ? 32 - (unsigned)__builtin_clz(cores - 1) : 0;
+
+	return (vcpu / cores) << shift | vcpu % cores;
+}
+
 static bool write_acpi(struct vmxp *p, struct uerror *err)
 {
 	static uint8_t tables[ACPI_END - ACPI_BASE];
-	uint32_t apic_id[VMM_MAX_VCPUS];
-	struct acpi_config c = { p->config.vcpus, apic_id };
+	uint32_t id[VMM_MAX_VCPUS];
+	struct acpi_config c = { p->config.vcpus, id };
 	size_t n;
 
 	for (unsigned i = 0; i < p->config.vcpus; i++)
-		apic_id[i] = i;
+		id[i] = apic_id(&p->config, i);
 	n = acpi_build(&c, ACPI_BASE, tables, sizeof(tables));
 	if (!n)
 		return uerror_set(err, "%s: the ACPI tables do not fit", p->path);
