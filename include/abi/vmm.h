@@ -110,7 +110,7 @@ struct vmm_rebuild { uint32_t drop_memory; uint32_t reserved; };
 #define VMM_NEXT_PAGE 0x4d53
 struct vmm_stats { uint64_t exits, large_bytes, small_bytes, torture_rounds, moves; uint64_t by_reason[32]; };
 #define VMM_STATS 0x4d54
-/* vmx has finished set-up: only ioctls from RUN on, read/pread/pwrite/write/close on what is open, futex, clock, poll, exit, and memory calls remain.
+/* vmx has finished set-up: only ioctls from GET_REGS on (a reset starts its kernel anew), read/pread/pwrite/write/close on what is open, futex, clock, poll, exit, and memory calls remain.
  * Any other system call ends the process (SIGSYS) and with it the VM. */
 #define PR_MICA_CONFINE 0x4d494341
 

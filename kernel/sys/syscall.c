@@ -63,7 +63,7 @@ static bool confined_allows(const struct thread *t, const struct trap_frame *tf)
 	if (call >= ARRAY_SIZE(table) || !(table[call].flags & C))
 		return false;
 	if (call == CALL_IOCTL) /* terminals' requests and those that set a VM up are over */
-		return tf->rsi >= VMM_RUN && tf->rsi <= VMM_STATS;
+		return tf->rsi >= VMM_GET_REGS && tf->rsi <= VMM_STATS; /* registers: a reset starts the kernel anew */
 	if (call == CALL_TGKILL)
 		return (int)tf->rdi == t->proc->pid;
 	return true;
