@@ -26,3 +26,6 @@ units += kernel/hv/cpuid_table_test kernel/hv/msr_test
 kernel/hv/cpuid_table_test-with := kernel/hv/cpuid_table.c kernel/arch/host/host_core.c
 kernel/hv/msr_test-with := kernel/hv/msr.c kernel/arch/host/host_core.c
 kernel += kernel/hv/vm.c kernel/hv/vcpu.c kernel/hv/vcpu_regs.c kernel/hv/irq.c kernel/hv/state.c kernel/hv/torture.c kernel/hv/vmm_dev.c
+vm-life := $(addprefix kernel/hv/,vm.c vcpu.c vcpu_regs.c irq.c state.c fake_hv.c) $(filter kernel/hv/dev/%,$(wildcard kernel/hv/dev/lapic*.c kernel/hv/dev/pi[ct].c kernel/hv/dev/ioapic.c))
+units += kernel/hv/vm_test
+kernel/hv/vm_test-with := $(filter-out %_test.c,$(vm-life)) $(addprefix kernel/arch/host/,host_core.c host_heap.c host_timer.c host_mutex.c)

@@ -60,7 +60,7 @@ struct vcpu_record { /* version 1; then the FPU area, then the exit that ring 3 
 	uint32_t request, nmi_pending, activity, fpu_size;
 	uint8_t sipi_vector, shadow_skip, answer_pending, pad[5];
 };
-#define SAVED_REQUESTS (VCPU_REQ_EVENT | VCPU_REQ_INIT | VCPU_REQ_SIPI)
+#define SAVED_REQUESTS (VCPU_REQ_INIT | VCPU_REQ_SIPI) /* a load asks for the rest */
 #define RUN_SAVED offsetof(struct vmm_run, report)
 
 static void vcpu_record_save(struct vcpu *v, struct state_out *o)
