@@ -8,7 +8,7 @@ struct out {
 };
 
 struct spec {
-	bool left, zero;
+	bool left, zero, alternate; /* alternate: 0x before hexadecimal numbers */
 	int width, precision; /* precision -1: none given */
 	unsigned bytes;       /* size of the integer argument */
 };
@@ -86,6 +86,8 @@ static struct spec parse_spec(const char **f, va_list *ap)
 			sp.left = true;
 		else if (**f == '0')
 			sp.zero = true;
+		else if (**f == '#')
+			sp.alternate = true;
 		else
 			break;
 	}
@@ -131,6 +133,7 @@ static void convert(struct out *o, const struct spec *sp, char c, va_list *ap)
 {
 	struct spec plain = *sp;
 	char one[2] = { 0, 0 };
+	uint64_t u;
 	int64_t v;
 
 	switch (c) {
@@ -144,7 +147,8 @@ static void convert(struct out *o, const struct spec *sp, char c, va_list *ap)
 		break;
 	case 'x':
 	case 'X':
-		put_number(o, sp, "", arg_unsigned(sp, ap), 16, c == 'X');
+		u = arg_unsigned(sp, ap);
+		put_number(o, sp, !sp->alternate || !u ? "" : c == 'X' ? "0X" : "0x", u, 16, c == 'X');
 		break;
 	case 'o':
 		put_number(o, sp, "", arg_unsigned(sp, ap), 8, false);

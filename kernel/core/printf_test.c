@@ -24,7 +24,7 @@ static void compare(const char *fmt, uint64_t v)
 
 TEST(numbers)
 {
-	static const char *const flags[] = { "", "-", "0", "-0" }, *const widths[] = { "", "1", "7", "25" };
+	static const char *const flags[] = { "", "-", "0", "-0", "#", "#0" }, *const widths[] = { "", "1", "7", "25" };
 	static const char *const precisions[] = { "", ".", ".0", ".3", ".22" }, *const lengths[] = { "", "h", "hh", "l", "ll", "z" };
 	static const uint64_t values[] = { 0, 1, 9, 10, 127, 128, 255, 65535, 0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, 1ull << 63, UINT64_MAX };
 	static const char conversions[] = "diuxXo";
@@ -37,6 +37,8 @@ TEST(numbers)
 						for (unsigned v = 0; v < ARRAY_SIZE(values); v++) {
 							char fmt[32];
 
+							if (*flags[f] == '#' && (conversions[c] | 32) != 'x')
+								continue;
 							snprintf(fmt, sizeof(fmt), "<%%%s%s%s%s%c>", flags[f], widths[w], precisions[p], lengths[l], conversions[c]);
 							compare(fmt, values[v]);
 						}

@@ -93,7 +93,7 @@ size_t svm_describe(struct vcpu *v, char *buf, size_t size)
 {
 	const struct vmcb *m = svm_of(v)->vmcb;
 	const char *bad = v->exit.kind == HV_EXIT_INVALID ? svm_check_state(m, cpuid_guest_phys_bits(v->vm), 57) : NULL;
-	int n = snprintf(buf, size, "SVM exit 0x%lx info1 0x%lx info2 0x%lx int_info 0x%lx int_ctl 0x%x int_state 0x%lx asid %u%s%s",
+	int n = snprintf(buf, size, "SVM exit %#llx info1 %#llx info2 %#llx int_info %#llx int_ctl %#x int_state %#llx asid %u%s%s",
 			 (unsigned long long)m->c.exit_code, (unsigned long long)m->c.info1, (unsigned long long)m->c.info2,
 			 (unsigned long long)m->c.exit_int_info, m->c.int_ctl, (unsigned long long)m->c.int_state, m->c.asid,
 			 bad ? ": " : "", bad ? bad : "");
