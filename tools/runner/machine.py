@@ -59,8 +59,8 @@ def qemu_command(opt, tmp, archive_path, link_fd, cmdline):
             cmd += ["-initrd", archive_path]
         return cmd + opt.qemu_arg
     image = built(opt.build, "mica.img")
-    disks = [f"file={image},format=raw,if=none,id=boot,readonly=on,file.locking=off"]
-    disks.append(f"file={vm_disk(os.path.join(tmp, 'vms.img'), archive_path, cmdline)},format=raw,if=none,id=vms,readonly=on")
+    disks = [f"file={image},format=raw,if=none,id=boot,snapshot=on"]
+    disks.append(f"file={vm_disk(os.path.join(tmp, 'vms.img'), archive_path, cmdline)},format=raw,if=none,id=vms,snapshot=on")
     if opt.boot == "efi":
         code = next((p for p in OVMF_CODE if os.path.exists(p)), None)
         if not code:
