@@ -226,8 +226,11 @@ static int run_inside(struct vcpu *v)
 		vcpu_request_self(v, VCPU_REQ_EVENT);
 		r = -EINTR;
 	}
-	if (r == 1)
+	if (r == 1) {
+		if (v->activity != VCPU_ACTIVE)
+			vcpu_request_self(v, VCPU_REQ_EVENT); /* halted or not started: looked at before the first entry */
 		r = run_loop(v);
+	}
 	return r;
 }
 
