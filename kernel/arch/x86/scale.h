@@ -10,13 +10,14 @@ static inline uint64_t scale_make(uint64_t from, uint64_t to) { return (to / fro
 
 static inline uint64_t scale(uint64_t ticks, uint64_t factor) { return (uint64_t)((unsigned __int128)ticks * factor >> 32); }
 
-/* hz, or the multiple of `unit` nearest to it when that is no further away than what the measurement leaves in doubt. */
+/* hz, or the multiple of `unit` nearest to it when that is no further away than what the measurement leaves in doubt, and
+ * than 20 parts in a million: a wide doubt is no reason to believe in round numbers. */
 static inline uint64_t frequency_round(uint64_t hz, uint64_t doubt, uint64_t unit)
 {
 	uint64_t round = (hz + unit / 2) / unit * unit;
 	uint64_t off = round > hz ? round - hz : hz - round;
 
-	return round && off <= doubt ? round : hz;
+	return round && off <= doubt && off <= hz / 50000 ? round : hz;
 }
 
 #endif

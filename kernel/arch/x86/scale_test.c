@@ -32,6 +32,7 @@ TEST(frequencies_are_rounded_only_within_doubt)
 {
 	CHECK_EQ(frequency_round(999995000, 10000, 1000000), 1000000000);
 	CHECK_EQ(frequency_round(2596129481, 50000, 1000000), 2596129481);
-	CHECK_EQ(frequency_round(2596129481, 200000, 1000000), 2596000000);
+	CHECK_EQ(frequency_round(2596029481, 200000, 1000000), 2596000000);
+	CHECK_EQ(frequency_round(2596129481, 200000, 1000000), 2596129481); /* 50 parts in a million away */
 	CHECK_EQ(frequency_round(100, 1000000, 1000000), 100); /* never to 0 */
 }
