@@ -24,7 +24,7 @@ int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
 /* Copies at most size - 1 bytes and always terminates; returns strlen(s). */
 size_t strlcpy(char *d, const char *s, size_t size);
-/* %d %i %u %x %X %o %c %s %p with l/ll/z/h, width, precision, 0 and -. Always terminates; returns the length wanted. */
+/* %d %i %u %x %X %o %c %s %p with l/ll/z/h, width, precision, 0, # (0x) and -. Always terminates; returns the length wanted. */
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) __printf(3, 0);
 int snprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);
 

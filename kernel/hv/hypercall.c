@@ -48,9 +48,9 @@ enum backdoor_result backdoor_call(struct vcpu *v)
 	case BACKDOOR_GETMEMSIZE:
 		set(v, RAX, (uint32_t)(v->vm->config.memory >> 20));
 		break;
-	case BACKDOOR_GETHZ:
-		set(v, RAX, (uint32_t)tsc_hz);
-		set(v, RBX, (uint32_t)(tsc_hz >> 32));
+	case BACKDOOR_GETHZ: /* the same clock as leaf 0x40000010 tells, in whole kHz */
+		set(v, RAX, (uint32_t)(tsc_hz / 1000 * 1000));
+		set(v, RBX, (uint32_t)(tsc_hz / 1000 * 1000 >> 32));
 		set(v, RCX, (uint32_t)LAPIC_TIMER_HZ);
 		break;
 	case BACKDOOR_VCPU_INFO:

@@ -37,11 +37,11 @@ enum {
 #define MSR_BU_CFG2 0xc001102au
 #define HWCR_TSC_FREQ BIT(24) /* the TSC counts at P0 frequency: Linux complains without it */
 
-void svm_msr_permit(uint8_t *map, uint32_t msr)
+void svm_msr_permit(uint8_t *map, uint32_t msr, bool write)
 {
 	uint32_t index = msr < 0x2000 ? msr : msr - 0xc0000000u + 0x2000; /* ranges 0 and c0000000, two bits each (APM 15.11) */
 
-	map[index / 4] &= (uint8_t)~(3u << index % 4 * 2);
+	map[index / 4] &= (uint8_t)~((write ? 3u : 1u) << index % 4 * 2);
 }
 
 static uint64_t *msr_field(struct svm_vcpu *s, uint32_t msr)

@@ -103,7 +103,8 @@ void svm_set_seg(struct vcpu *v, enum hv_seg r, const struct vmm_segment *in)
 	svm_dirty(s, CLEAN_SEG | CLEAN_TABLES);
 }
 
-/* CR8 is V_TPR. Lowering it can make an interrupt deliverable, so writes exit while it is above 0. */
+/* CR8 is V_TPR. Lowering it can make an interrupt deliverable, so writes exit while it is above 0; on emulators always, since those
+ * take reserved bits there. */
 void svm_set_tpr(struct vcpu *v, uint8_t tpr)
 {
 	struct svm_vcpu *s = svm_of(v);
@@ -111,7 +112,7 @@ void svm_set_tpr(struct vcpu *v, uint8_t tpr)
 
 	s->tpr = tpr >> 4;
 	m->c.int_ctl = (uint32_t)((m->c.int_ctl & ~INT_TPR) | s->tpr);
-	if (s->tpr)
+	if (s->tpr || !svm_features.nrip)
 		m->c.cr_write |= CR8_BIT;
 	else
 		m->c.cr_write &= (uint16_t)~CR8_BIT;

@@ -47,8 +47,22 @@ static void svm_check_entry(struct vcpu *v, struct svm_vcpu *s, struct svm_cpu *
 }
 #endif
 
+/*
+ * QEMU calls a guest's MOV to CR3 or CR4 with reserved bits an invalid state, where the processor raises #GP. Told apart from a
+ * refused entry: the state is good, and no event was on its way in.
+ */
+static void svm_exit_invalid(struct vcpu *v, const struct vmcb *m)
+{
+	if (m->c.exit_int_info & EVENT_VALID || svm_check_state(m, cpuid_guest_phys_bits(v->vm), 57))
+		return;
+	v->exit.kind = HV_EXIT_EXCEPTION;
+	v->exit.vector = 13;
+	v->exit.has_error = 1;
+	v->exit.error_code = 0;
+}
+
 /* Exits that are the backend's own business: true when the guest may simply go on. */
-static bool svm_exit_own(struct vcpu *v, struct svm_vcpu *s, uint64_t code)
+static bool svm_exit_own(struct vcpu *v, uint64_t code)
 {
 	if (code == SVM_VINTR) {
 		svm_irq_window(v, false);
@@ -88,12 +102,14 @@ void svm_run(struct vcpu *v)
 #ifdef CONFIG_DEBUG
 	svm_check_entry(v, s, cpu);
 #endif
-	svm_enter(v, s->vmcb_pa, cpu->host_pa);
+	svm_enter(v, s->vmcb_pa, cpu->host_pa, svm_features.poll_xcr0 ? &v->world->arch.xcr0 : NULL);
 	/* Interrupts were open at STGI: the world may have moved to another CPU, so `cpu` is stale. */
 	v->gpr[0] = m->s.rax;
 	v->gpr[4] = m->s.rsp;
 	v->rip = m->s.rip;
 	v->rflags = m->s.rflags;
+	if (svm_features.poll_xcr0)
+		v->xcr0 = v->world->arch.xcr0;
 	m->c.tlb_control = TLB_KEEP;
 	m->c.event_inj = 0;
 	m->c.clean = svm_features.clean ? CLEAN_ALL : 0;
@@ -107,6 +123,8 @@ void svm_run(struct vcpu *v)
 	if (unlikely(s->stepping) && svm_nmi_stepped(v, m->c.exit_code == SVM_EXCEPTION + 1))
 		v->exit.kind = HV_EXIT_HOST_EVENT;
 	if (unlikely(v->exit.kind == HV_EXIT_HOST_EVENT || v->exit.kind == HV_EXIT_EXCEPTION || v->exit.kind == HV_EXIT_IRQ_WINDOW) &&
-	    svm_exit_own(v, s, m->c.exit_code))
+	    svm_exit_own(v, m->c.exit_code))
 		v->exit.kind = HV_EXIT_HOST_EVENT;
+	if (unlikely(v->exit.kind == HV_EXIT_INVALID))
+		svm_exit_invalid(v, m);
 }

@@ -48,6 +48,8 @@ static void svm_detect(void)
 	f->clean = r[3] & SVMF_CLEAN;
 	f->flush_asid = r[3] & SVMF_FLUSH_ASID;
 	f->decode = r[3] & SVMF_DECODE;
+	/* Emulators: XSETBV is not intercepted, and addresses written to MSRs are not checked. Every processor with XSAVE has next RIP. */
+	f->poll_xcr0 = !f->nrip && arch_xcr0_host();
 	arch_cpuid(0x80000001, 0, r);
 	f->tsc_aux = r[3] & BIT(27);
 	log_info("svm: nested paging, %u ASIDs%s%s%s%s", f->asids, f->nrip ? ", next RIP" : "", f->decode ? ", decode assists" : "",
@@ -57,8 +59,10 @@ static void svm_detect(void)
 /* Once, on the boot CPU: everything that cpu_enable() will need with interrupts off. */
 static int svm_setup(void)
 {
-	static const uint32_t direct[] = { 0x174, 0x175, 0x176, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
-					   0xc0000100, 0xc0000101, 0xc0000102 };
+	static const struct { uint32_t msr; bool address; } direct[] = {
+		{ 0x174, false }, { 0x175, true }, { 0x176, true }, { 0xc0000081, false }, { 0xc0000082, true }, { 0xc0000083, true },
+		{ 0xc0000084, false }, { 0xc0000100, true }, { 0xc0000101, true }, { 0xc0000102, true },
+	};
 
 	svm_detect();
 	svm_msrpm = kmalloc(MSRPM_SIZE, MT_HV);
@@ -68,7 +72,7 @@ static int svm_setup(void)
 	memset(svm_msrpm, 0xff, MSRPM_SIZE);
 	memset(svm_iopm, 0xff, IOPM_SIZE);
 	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++)
-		svm_msr_permit(svm_msrpm, direct[i]);
+		svm_msr_permit(svm_msrpm, direct[i].msr, !direct[i].address || svm_features.nrip);
 	for (unsigned c = 0; c < cpu_count; c++) {
 		struct svm_cpu *cpu = &per_cpu(svm_cpu_data, c);
 

@@ -47,7 +47,7 @@ struct svm_cpu {
 };
 DECLARE_PERCPU(struct svm_cpu, svm_cpu_data);
 
-struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux; };
+struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux, poll_xcr0; };
 extern struct svm_features svm_features;
 extern void *svm_msrpm, *svm_iopm;
 
@@ -55,7 +55,7 @@ static inline struct svm_vcpu *svm_of(const struct vcpu *v) { return v->backend;
 static inline void svm_dirty(struct svm_vcpu *s, uint32_t groups) { s->vmcb->c.clean &= ~groups; }
 
 /* enter.S: STI under CLGI, VMRUN, pending host interrupts taken at STGI, CLI */
-void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa);
+void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa, uint64_t *xcr0);
 
 /* run.c */
 void svm_run(struct vcpu *v);
@@ -85,7 +85,7 @@ void svm_set_tpr(struct vcpu *v, uint8_t tpr);
 /* msr.c */
 bool svm_get_msr(struct vcpu *v, uint32_t msr, uint64_t *val);
 bool svm_set_msr(struct vcpu *v, uint32_t msr, uint64_t val);
-void svm_msr_permit(uint8_t *map, uint32_t msr); /* clears both bits of an MSR in a permission map */
+void svm_msr_permit(uint8_t *map, uint32_t msr, bool write); /* reads, and writes if asked, no longer exit */
 void svm_msr_reset(struct vcpu *v);
 /* state.c */
 void svm_save(struct vcpu *v, struct state_out *o);
