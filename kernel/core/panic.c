@@ -66,6 +66,17 @@ static void print_registers(const struct trap_frame *tf)
 	print_pc("rip", tf->rip);
 }
 
+/* Without a trap frame: what the panicking function's callers still held. */
+static void print_saved_registers(void)
+{
+	uint64_t rbx, rsp, r12, r13, r14, r15, flags;
+
+	__asm__ volatile("movq %%rbx, %0; movq %%rsp, %1; movq %%r12, %2; movq %%r13, %3; movq %%r14, %4; movq %%r15, %5; pushfq; popq %6"
+			 : "=m"(rbx), "=m"(rsp), "=m"(r12), "=m"(r13), "=m"(r14), "=m"(r15), "=r"(flags));
+	log_line(LOG_INFO, "rbx %016lx rsp %016lx r12 %016lx r13 %016lx", rbx, rsp, r12, r13);
+	log_line(LOG_INFO, "r14 %016lx r15 %016lx rflags %lx", r14, r15, flags);
+}
+
 static void print_backtrace(const struct trap_frame *tf)
 {
 	uint64_t pc[BACKTRACE_MAX];
@@ -101,6 +112,8 @@ static _Noreturn void panic_report(const struct trap_frame *tf, const char *fmt,
 		panic_context();
 	if (tf)
 		print_registers(tf);
+	else
+		print_saved_registers();
 	print_backtrace(tf);
 	trace_print();
 	log_line(LOG_ERROR, "mica has stopped");

@@ -3,6 +3,7 @@
  * What the host's unit tests cannot show: real switches, interrupts and several CPUs. Debug builds
  * run it when the command line has mica.selftest, log "selftest NAME: ok" for each part, power off at the
  * end, and panic at the first thing that is wrong.
+ * mica.selftest=panic and =fault show what a panic prints.
  */
 #include "sched/sched_priv.h"
 
@@ -198,7 +199,13 @@ static void wake_across(void) { test_wake(BIT(0), BIT(cpu_count - 1)); }
 
 static void selftest(void *arg)
 {
+	char what[8];
+
 	(void)arg;
+	if (cmdline_get("mica.selftest", what, sizeof(what)) && !strcmp(what, "panic"))
+		panic("selftest: a panic on purpose");
+	if (!strcmp(what, "fault"))
+		memset((void *)(uintptr_t)(boot_info.boot_tsc ? PAGE_SIZE : 0), 0, 64); /* not mapped */
 	waitq_init(&done_wait);
 	part("sleep", test_sleep);
 	part("wake", wake_here);

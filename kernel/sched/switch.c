@@ -117,6 +117,7 @@ static void schedule_locked(struct runq *rq, enum why why)
 	rq->until = until;
 	this_cpu(current_world) = next;
 	counter_add(sched_switches, 1);
+	trace("switch", prev->id, next->id);
 	arch_context_switch(&prev->arch, &next->arch);
 	finish_switch(this_cpu(runq).until);
 }
