@@ -34,40 +34,44 @@ void emul_advance(struct vcpu *v, unsigned len)
 
 /* ---- lengths of instructions that exits imply ---- */
 
-static bool spells(const uint8_t *p, unsigned left, enum hv_exit_kind kind, uint8_t prefix, unsigned *len)
-{
-	uint8_t second = left > 1 ? p[1] : 0, third = left > 2 ? p[2] : 0;
-	bool two = left >= 2 && p[0] == 0x0f, three = two && left >= 3;
+/* The usual spelling of each kind's instruction. */
+static const struct spelling { uint8_t len, b[3]; } spelling[HV_EXIT_KINDS] = {
+	[HV_EXIT_CPUID] = { 2, { 0x0f, 0xa2 } },
+	[HV_EXIT_RDMSR] = { 2, { 0x0f, 0x32 } },
+	[HV_EXIT_WRMSR] = { 2, { 0x0f, 0x30 } },
+	[HV_EXIT_HLT] = { 1, { 0xf4 } },
+	[HV_EXIT_HYPERCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
+	[HV_EXIT_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
+	[HV_EXIT_PAUSE] = { 2, { 0xf3, 0x90 } },
+};
 
-	*len = 2;
+static inline unsigned spelled(const uint8_t *p, unsigned n, enum hv_exit_kind kind)
+{
+	const struct spelling *s = &spelling[kind];
+
+	if (likely(s->len && n >= s->len && p[0] == s->b[0] && (s->len < 2 || p[1] == s->b[1]) && (s->len < 3 || p[2] == s->b[2])))
+		return s->len;
+	return 0;
+}
+
+/* After prefixes: the same, and what has several spellings. */
+static unsigned spelled_any(const uint8_t *p, unsigned n, enum hv_exit_kind kind, uint8_t prefix)
+{
+	bool two = n >= 2 && p[0] == 0x0f, three = two && n >= 3;
+
 	switch (kind) {
-	case HV_EXIT_CPUID:
-		return two && second == 0xa2;
-	case HV_EXIT_RDMSR:
-		return two && second == 0x32;
-	case HV_EXIT_WRMSR:
-		return two && second == 0x30;
-	case HV_EXIT_CACHE:
-		return two && (second == 0x08 || second == 0x09);
-	case HV_EXIT_HLT:
-		*len = 1;
-		return left && p[0] == 0xf4;
+	case HV_EXIT_CACHE: /* INVD, WBINVD, WBNOINVD */
+		return two && (p[1] == 0x08 || p[1] == 0x09) ? 2 : 0;
 	case HV_EXIT_PAUSE:
-		*len = 1;
-		return left && p[0] == 0x90 && prefix == 0xf3;
+		return n && p[0] == 0x90 && prefix == 0xf3;
 	case HV_EXIT_HYPERCALL:
-		*len = 3;
-		return three && second == 0x01 && (third == 0xd9 || third == 0xc1);
-	case HV_EXIT_XSETBV:
-		*len = 3;
-		return three && second == 0x01 && third == 0xd1;
-	case HV_EXIT_CR_ACCESS:
-		if (two && second == 0x06) /* CLTS */
-			return true;
-		*len = 3;
-		return three && (second & 0xfc) == 0x20;
+		return three && p[1] == 0x01 && (p[2] == 0xd9 || p[2] == 0xc1) ? 3 : 0;
+	case HV_EXIT_CR_ACCESS: case HV_EXIT_DR_ACCESS:
+		if (two && p[1] == 0x06) /* CLTS */
+			return 2;
+		return three && (p[1] & 0xfc) == 0x20 ? 3 : 0;
 	default:
-		return false;
+		return spelled(p, n, kind);
 	}
 }
 
@@ -83,20 +87,21 @@ static bool is_prefix(uint8_t b)
 
 unsigned emul_simple_length(const uint8_t *bytes, unsigned n, enum hv_exit_kind kind)
 {
+	unsigned i = 0, len = spelled(bytes, n, kind);
 	uint8_t prefix = 0;
-	unsigned i = 0, len;
 
-	if (likely(spells(bytes, n, kind, 0, &len)))
+	if (likely(len))
 		return len;
 	while (i < n && is_prefix(bytes[i])) {
 		if (bytes[i] >= 0xf2)
 			prefix = bytes[i];
 		i++;
 	}
-	return spells(bytes + i, n - i, kind, prefix, &len) && i + len <= 15 ? i + len : 0;
+	len = spelled_any(bytes + i, n - i, kind, prefix);
+	return len && i + len <= 15 ? i + len : 0;
 }
 
-static unsigned exit_length(struct vcpu *v)
+unsigned emul_exit_length(struct vcpu *v)
 {
 	uint8_t bytes[16];
 	unsigned mode, n, len;
@@ -114,7 +119,7 @@ enum emul_result emul_skip(struct vcpu *v)
 	unsigned len = v->exit.insn_len;
 
 	if (!len)
-		len = exit_length(v);
+		len = emul_exit_length(v);
 	if (unlikely(!len)) {
 		if (v->exception_valid) /* the page is gone meanwhile */
 			return EMUL_DONE;
@@ -162,18 +167,26 @@ static enum emul_step fetch_beyond(struct vcpu *v, unsigned mode, unsigned n)
 	return STEP_FAIL;
 }
 
+/* Device accesses come from few places: the last instruction is remembered by its bytes. */
 enum emul_step emul_fetch_decode(struct vcpu *v, struct emul *e)
 {
 	unsigned n, mode;
 	enum decode_result r;
+	uint64_t words[2] = { 0, 0 };
 
-	if (v->exit.insn_bytes_n) {
+	if (unlikely(v->exit.insn_bytes_n)) {
 		n = v->exit.insn_bytes_n;
 		mode = emul_mode(v);
-		memcpy(e->bytes, v->exit.insn_bytes, 15);
-	} else
-		n = emul_fetch_page(v, e->bytes, &mode);
+		memcpy(words, v->exit.insn_bytes, 15);
+	} else {
+		n = emul_fetch_page(v, (uint8_t *)words, &mode);
+		if (likely(n == 16 && e->decoded == mode && e->words[0] == words[0] && e->words[1] == words[1]))
+			return STEP_OK;
+	}
+	e->words[0] = words[0];
+	e->words[1] = words[1];
 	r = emul_decode(e->bytes, MIN(n, 15u), mode, &e->insn);
+	e->decoded = r == DECODE_OK && n == 16 ? (uint8_t)mode : 0;
 	if (unlikely(r == DECODE_SHORT)) {
 		n = emul_fetch(v, e->bytes, 15);
 		r = emul_decode(e->bytes, n, mode, &e->insn);
@@ -226,7 +239,10 @@ enum emul_result emul_resume(struct vcpu *v)
 int emul_init(struct vcpu *v)
 {
 	v->emul = kzalloc(sizeof(struct emul), MT_HV);
-	return v->emul ? 0 : -ENOMEM;
+	if (!v->emul)
+		return -ENOMEM;
+	EMUL_OF(v)->fetch.page = ~0ull;
+	return 0;
 }
 
 void emul_free(struct vcpu *v)
@@ -320,7 +336,7 @@ static bool load_port(struct emul *e, struct state_in *in)
 
 int emul_load(struct vcpu *v, struct state_in *in)
 {
-	struct emul *e = v->emul, new_state = { .cont = CONT_NONE };
+	struct emul *e = v->emul, new_state = { .cont = CONT_NONE, .fetch.page = ~0ull };
 	unsigned cont = state_get_u8(in);
 	bool ok = cont < CONT_COUNT;
 

@@ -24,7 +24,7 @@ enum emul_result {
 enum walk_result { WALK_OK, WALK_FAULT /* *error is the #PF code to raise */ }; /* tables outside RAM read as all ones */
 /* All modes: no paging, 32-bit, PAE, 4 and 5 levels; SMEP, SMAP, NX, protection keys as the CPU would. Sets accessed/dirty. A few dozen instructions a level. */
 enum walk_result emul_walk(struct vcpu *v, uint64_t gva, unsigned access, gpa_t *out, uint32_t *error);
-/* Fast form for the exit path: preemption and faulting never happen; false = use the slow one. Code fetch at CPL of the vCPU. */
+/* Without sleeping or faulting, rights not looked at; false: use emul_fetch(). For reports and for code that has just run. */
 bool emul_fetch_fast(struct vcpu *v, uint8_t *buf, unsigned n);
 /* Instruction bytes at CS:RIP, up to n (15); returns how many could be read before a fault; 0 and #PF or #GP raised when none (nothing raised where no RAM is). */
 unsigned emul_fetch(struct vcpu *v, uint8_t buf[15], unsigned n);
@@ -36,6 +36,9 @@ int emul_write_virtual(struct vcpu *v, enum hv_seg seg, uint64_t offset, const v
 struct emul_insn;
 /* Length of the instruction whose opcode the exit implies (cpuid, rdmsr, wrmsr, vmmcall, hlt, …), prefixes included; 0 when the bytes do not spell one of them. */
 unsigned emul_simple_length(const uint8_t *bytes, unsigned n, enum hv_exit_kind kind);
+
+/* The same for the exit at hand, fetching at RIP: quick when the code page is the last one's. 0: fetch faulted (exception raised) or no such instruction there. */
+unsigned emul_exit_length(struct vcpu *v);
 
 /* ---- emulation (emul.c, emul_mmio.c, emul_io.c, emul_task.c) ---- */
 /* Advances RIP past the instruction of v->exit (insn_len, or by decoding), clears the shadow, honours TF (single step trap). EMUL_FAIL when it cannot be decoded. */

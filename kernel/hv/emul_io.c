@@ -283,6 +283,7 @@ bool emul_backdoor_gp(struct vcpu *v, enum emul_result *result)
 
 	if ((uint32_t)v->gpr[0] != BACKDOOR_MAGIC || (port != BACKDOOR_PORT && port != BACKDOOR_HB_PORT))
 		return false;
+	e->decoded = 0;
 	n = emul_fetch_page(v, e->bytes, &mode);
 	if (emul_decode(e->bytes, MIN(n, 15u), mode, &e->insn) != DECODE_OK) {
 		n = emul_fetch(v, e->bytes, 15);

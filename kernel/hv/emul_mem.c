@@ -59,6 +59,18 @@ static enum emul_step device_piece(struct vcpu *v, gpa_t at, unsigned size, bool
 	return STEP_RING3;
 }
 
+enum emul_step emul_device_once(struct vcpu *v, gpa_t at, unsigned size, bool write, uint64_t *val)
+{
+	struct emul *e = EMUL_OF(v);
+
+	if (likely(bus_mmio(v, at, size, write, val) == BUS_DONE))
+		return STEP_OK;
+	e->log[0] = (struct emul_access){ .gpa = at, .val = *val, .size = (uint8_t)size, .write = write };
+	e->pos = e->nr = 1;
+	ask_ring3(v, at, size, write, *val);
+	return STEP_RING3;
+}
+
 static enum emul_step device_access(struct vcpu *v, gpa_t at, uint8_t *buf, unsigned size, bool write)
 {
 	while (size) {

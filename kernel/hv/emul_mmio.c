@@ -34,6 +34,30 @@ static enum emul_result mmio_refused(struct vcpu *v, const char *what)
 	return EMUL_FAIL;
 }
 
+/*
+ * The common case in one piece: a MOV in 64-bit mode between a register or immediate and a naturally aligned device register,
+ * the operand being where the CPU faulted. False: not that, nothing done.
+ */
+static bool mov_device(struct vcpu *v, struct emul *e, enum emul_step *s)
+{
+	const struct emul_insn *d = &e->insn;
+	bool write = d->form != FORM_RM;
+	uint64_t val = 0;
+
+	if (d->op != OP_MOV || d->form > FORM_MI || d->mode != 8 || write != e->fault_write || !e->fault_valid || !d->has_mem || d->seg >= HV_FS ||
+	    (e->fault.v & (d->mem_size - 1u)) || ((emul_address(v, d, 0) ^ e->fault.v) & PAGE_MASK))
+		return false;
+	if (write)
+		val = d->form == FORM_MI ? d->imm & emul_mask(d->op_size) : emul_reg_get(v, d, d->reg, d->op_size);
+	*s = emul_device_once(v, e->fault, d->mem_size, write, &val);
+	if (likely(*s == STEP_OK)) {
+		if (!write)
+			emul_reg_set(v, d, d->reg, d->op_size, val);
+		emul_advance(v, d->length);
+	}
+	return true;
+}
+
 enum emul_result emul_mmio(struct vcpu *v)
 {
 	struct emul *e = EMUL_OF(v);
@@ -49,7 +73,7 @@ enum emul_result emul_mmio(struct vcpu *v)
 	e->fault_write = v->exit.mem.write;
 	e->fault_valid = !v->exit.mem.walk;
 	s = emul_fetch_decode(v, e);
-	if (likely(s == STEP_OK))
+	if (likely(s == STEP_OK) && !mov_device(v, e, &s))
 		s = emul_execute(v, e);
 	return emul_finish(v, s);
 }

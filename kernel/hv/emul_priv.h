@@ -79,11 +79,22 @@ struct emul_access { gpa_t gpa; uint64_t val; uint8_t size; bool write; };
 
 enum emul_cont { CONT_NONE, CONT_INSN, CONT_PORT, CONT_STRING, CONT_RPC, CONT_COUNT };
 
+/* Where the last code page was found (emul_walk.c). Not state: forgotten at will. */
+struct emul_fetch {
+	uint64_t page, cr3, cr4, efer, generation;
+	hpa_t frame;
+	unsigned entries;
+	hpa_t slot[5];
+	uint64_t pte[5];
+};
+
 /* v->emul. Between exits it is meaningful only while cont is not CONT_NONE. */
 struct emul {
 	enum emul_cont cont;
 	struct emul_insn insn;       /* CONT_INSN: decoded from bytes */
-	uint8_t bytes[16], nr_bytes;
+	union { uint8_t bytes[16]; uint64_t words[2]; };
+	uint8_t nr_bytes;
+	uint8_t decoded;             /* mode in which insn is what all of bytes say; 0: not known */
 	bool fault_valid;            /* the nested fault's address may stand for the operand's translation */
 	bool fault_write;
 	gpa_t fault;
@@ -98,6 +109,7 @@ struct emul {
 		gpa_t at[2];         /* INS: where the data goes; the second from byte `first` on */
 		uint32_t first;
 	} io;
+	struct emul_fetch fetch;
 };
 #define EMUL_OF(v) ((struct emul *)(v)->emul)
 
@@ -122,6 +134,8 @@ enum emul_step emul_translate(struct vcpu *v, uint64_t linear, unsigned walk, gp
 #define WALK_READS BIT(8)
 enum emul_step emul_access(struct vcpu *v, uint64_t linear, void *buf, unsigned size, unsigned walk);
 enum emul_step emul_access_at(struct vcpu *v, gpa_t at, void *buf, unsigned size, bool write);
+/* The first and only device access of an instruction, of 1, 2, 4 or 8 aligned bytes. */
+enum emul_step emul_device_once(struct vcpu *v, gpa_t at, unsigned size, bool write, uint64_t *val);
 /* Writes back what a read-modify-write instruction made of `old`, atomically where the operand is RAM. */
 enum emul_step emul_write_back(struct vcpu *v, uint64_t linear, uint64_t old, uint64_t new_value, unsigned size, unsigned walk);
 /* RAM only, any length: 0, -EFAULT (exception raised), -EIO where no RAM is. */

@@ -156,6 +156,7 @@ static enum emul_step next_rip(struct vcpu *v, const struct task *t, uint64_t *r
 	if (t->reason == TASK_GATE && t->ext)
 		return STEP_OK;
 	if (!v->exit.insn_len) {
+		e->decoded = 0;
 		n = emul_fetch_page(v, e->bytes, &mode);
 		if (emul_decode(e->bytes, MIN(n, 15u), mode, &e->insn) == DECODE_SHORT) {
 			n = emul_fetch(v, e->bytes, 15);

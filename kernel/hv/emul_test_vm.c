@@ -27,8 +27,12 @@ static uint64_t get_cr(struct vcpu *v, enum hv_cr r) { return tv_cr[r]; }
 static void set_cr(struct vcpu *v, enum hv_cr r, uint64_t val) { tv_cr[r] = val; }
 static void get_seg(struct vcpu *v, enum hv_seg s, struct vmm_segment *out) { *out = tv_seg[s]; }
 static void set_seg(struct vcpu *v, enum hv_seg s, const struct vmm_segment *in) { tv_seg[s] = *in; }
+static void get_paging(struct vcpu *v, struct hv_paging *out)
+{
+	*out = (struct hv_paging){ tv_cr[HV_CR0], tv_cr[HV_CR3], tv_cr[HV_CR4], tv_cr[HV_EFER], tv_seg[HV_CS].base, tv_seg[HV_CS].attr };
+}
 static void clear_shadow(struct vcpu *v) { tv_shadow_cleared++; }
-static const struct hv_ops ops = { .name = "test", .get_cr = get_cr, .set_cr = set_cr, .get_seg = get_seg, .set_seg = set_seg, .clear_shadow = clear_shadow };
+static const struct hv_ops ops = { .name = "test", .get_cr = get_cr, .set_cr = set_cr, .get_paging = get_paging, .get_seg = get_seg, .set_seg = set_seg, .clear_shadow = clear_shadow };
 const struct hv_ops *hv = &ops;
 
 /* ---- the rest of the kernel ---- */

@@ -30,7 +30,7 @@
 #define WALK_TRIES 16 /* other vCPUs may change entries under us; then we look again */
 
 struct paging {
-	uint64_t cr0, cr3, cr4, efer;
+	struct hv_paging r;
 	uint64_t root;
 	uint8_t levels, entry; /* bytes of an entry */
 	bool pae3;             /* top level is the PAE directory pointer table */
@@ -46,25 +46,22 @@ struct walk {
 	bool user, write, nx;  /* rights of all levels together */
 };
 
-static void paging_load(struct vcpu *v, uint64_t cr0, struct paging *pg)
+/* What the registers say about the tables. */
+static inline void paging_decode(struct paging *pg)
 {
-	pg->cr0 = cr0;
-	pg->cr3 = hv->get_cr(v, HV_CR3);
-	pg->cr4 = hv->get_cr(v, HV_CR4);
-	pg->efer = hv->get_cr(v, HV_EFER);
 	pg->entry = 8;
 	pg->pae3 = false;
-	if (likely(pg->efer & EFER_LMA)) {
-		pg->levels = pg->cr4 & CR4_LA57 ? 5 : 4;
-		pg->root = pg->cr3 & PTE_ADDR;
-	} else if (pg->cr4 & CR4_PAE) {
+	if (likely(pg->r.efer & EFER_LMA)) {
+		pg->levels = pg->r.cr4 & CR4_LA57 ? 5 : 4;
+		pg->root = pg->r.cr3 & PTE_ADDR;
+	} else if (pg->r.cr4 & CR4_PAE) {
 		pg->levels = 3;
 		pg->pae3 = true;
-		pg->root = pg->cr3 & 0xffffffe0;
+		pg->root = pg->r.cr3 & 0xffffffe0;
 	} else {
 		pg->levels = 2;
 		pg->entry = 4;
-		pg->root = pg->cr3 & 0xfffff000;
+		pg->root = pg->r.cr3 & 0xfffff000;
 	}
 }
 
@@ -86,7 +83,7 @@ static inline bool entry_is_leaf(const struct paging *pg, uint64_t pte, unsigned
 		return true;
 	if (!(pte & PTE_PS) || level > 3 || (level == 3 && pg->pae3))
 		return false;
-	return pg->entry == 8 || (pg->cr4 & CR4_PSE);
+	return pg->entry == 8 || (pg->r.cr4 & CR4_PSE);
 }
 
 /* Physical address that a leaf maps gva to. */
@@ -132,7 +129,7 @@ static bool entry_reserved(struct vcpu *v, const struct paging *pg, uint64_t pte
 	if (pg->entry == 4) {
 		unsigned high = MIN(phys, 40u);
 
-		if (level != 2 || !(pte & PTE_PS) || !(pg->cr4 & CR4_PSE))
+		if (level != 2 || !(pte & PTE_PS) || !(pg->r.cr4 & CR4_PSE))
 			return false;
 		bad = high > 32 ? (BIT(22) - 1) & ~(BIT(high - 32 + 13) - 1) : BIT(22) - BIT(13);
 		return pte & bad;
@@ -143,7 +140,7 @@ static bool entry_reserved(struct vcpu *v, const struct paging *pg, uint64_t pte
 		if (level == 3)
 			return pte & (bad | PTE_NX | 0x1e6);
 	}
-	if (!(pg->efer & EFER_NXE))
+	if (!(pg->r.efer & EFER_NXE))
 		bad |= PTE_NX;
 	if (level > 1 && (pte & PTE_PS)) {
 		if (level > 3 || (level == 3 && !guest_has_1g(v)))
@@ -188,12 +185,12 @@ static bool key_forbids(struct vcpu *v, const struct walk *w)
 	unsigned key = (unsigned)(w->pte[w->leaf] >> 59 & 15);
 	uint32_t rights;
 
-	if (!(w->pg.cr4 & CR4_PKE) || !(w->pg.efer & EFER_LMA) || !w->user || (w->access & WALK_EXEC))
+	if (!(w->pg.r.cr4 & CR4_PKE) || !(w->pg.r.efer & EFER_LMA) || !w->user || (w->access & WALK_EXEC))
 		return false;
 	rights = emul_pkru(v) >> 2 * key;
 	if (rights & 1)
 		return true;
-	return (rights & 2) && (w->access & WALK_WRITE) && ((w->access & WALK_USER) || (w->pg.cr0 & CR0_WP));
+	return (rights & 2) && (w->access & WALK_WRITE) && ((w->access & WALK_USER) || (w->pg.r.cr0 & CR0_WP));
 }
 
 static bool rights_forbid(struct vcpu *v, const struct walk *w)
@@ -202,13 +199,13 @@ static bool rights_forbid(struct vcpu *v, const struct walk *w)
 		return true;
 	if (w->access & WALK_USER)
 		return !w->user || ((w->access & WALK_WRITE) && !w->write);
-	if ((w->access & WALK_WRITE) && !w->write && (w->pg.cr0 & CR0_WP))
+	if ((w->access & WALK_WRITE) && !w->write && (w->pg.r.cr0 & CR0_WP))
 		return true;
 	if (!w->user)
 		return false;
 	if (w->access & WALK_EXEC)
-		return w->pg.cr4 & CR4_SMEP;
-	return (w->pg.cr4 & CR4_SMAP) && ((w->access & WALK_IMPLICIT) || !(v->rflags & FLAG_AC));
+		return w->pg.r.cr4 & CR4_SMEP;
+	return (w->pg.r.cr4 & CR4_SMAP) && ((w->access & WALK_IMPLICIT) || !(v->rflags & FLAG_AC));
 }
 
 /* Accessed and dirty bits, top down as the CPU sets them. False: an entry changed meanwhile, walk again. */
@@ -229,19 +226,19 @@ static bool walk_mark(struct vcpu *v, const struct walk *w)
 
 enum walk_result emul_walk(struct vcpu *v, uint64_t gva, unsigned access, gpa_t *out, uint32_t *error)
 {
-	uint64_t cr0 = hv->get_cr(v, HV_CR0);
 	struct walk w;
 	uint32_t kind;
 
-	if (!(cr0 & CR0_PG)) {
+	hv->get_paging(v, &w.pg.r);
+	if (!(w.pg.r.cr0 & CR0_PG)) {
 		*out = gpa(gva & 0xffffffff);
 		return WALK_OK;
 	}
-	paging_load(v, cr0, &w.pg);
+	paging_decode(&w.pg);
 	w.gva = gva;
 	w.access = access;
 	kind = (access & WALK_WRITE ? PF_W : 0) | (access & WALK_USER ? PF_U : 0);
-	if ((access & WALK_EXEC) && ((w.pg.cr4 & CR4_SMEP) || ((w.pg.cr4 & CR4_PAE) && (w.pg.efer & EFER_NXE))))
+	if ((access & WALK_EXEC) && ((w.pg.r.cr4 & CR4_SMEP) || ((w.pg.r.cr4 & CR4_PAE) && (w.pg.r.efer & EFER_NXE))))
 		kind |= PF_ID;
 	for (unsigned try = 0; try < WALK_TRIES; try++) {
 		bool keyed;
@@ -263,24 +260,38 @@ enum walk_result emul_walk(struct vcpu *v, uint64_t gva, unsigned access, gpa_t 
 	return WALK_OK;
 }
 
-/* ---- the exit path's fetch ---- */
+/*
+ * ---- the exit path's fetch ----
+ *
+ * Where the last code page was found is remembered with every table entry on the way there. The memory is good while the paging
+ * registers are the same, no guest frame has been taken away (the nested generation; preemption is off, so none is freed under
+ * us) and each entry still has its value: then a walk would end at the same place. So nothing has to be told to forget it.
+ */
 
-static inline const void *fast_pointer(struct vcpu *v, uint64_t at)
+static inline const void *fast_pointer(struct vcpu *v, uint64_t at, hpa_t *where)
 {
 	hpa_t h;
 
 	if (unlikely(!nested_lookup(v->vm, gpa(at), false, &h)))
 		return NULL;
-	return window_get(hpa((h.v & ~PAGE_MASK) | (at & PAGE_MASK)));
+	*where = hpa((h.v & ~PAGE_MASK) | (at & PAGE_MASK));
+	return window_get(*where);
 }
 
 /* Preemption off. Pointer (window_put) to the byte at gva, or NULL. */
-static const void *fast_translate(struct vcpu *v, const struct paging *pg, uint64_t gva)
+static const void *fetch_walk(struct vcpu *v, struct paging *pg, uint64_t gva)
 {
-	uint64_t table = pg->root, pte;
+	struct emul_fetch *f = &EMUL_OF(v)->fetch;
+	uint64_t table, pte;
+	hpa_t at;
 
+	paging_decode(pg);
+	table = pg->root;
+	f->page = ~0ull;
+	f->generation = __atomic_load_n(&v->vm->nested.generation, __ATOMIC_ACQUIRE);
+	f->entries = 0;
 	for (unsigned level = pg->levels;; level--) {
-		const void *p = fast_pointer(v, entry_slot(pg, table, gva, level));
+		const void *p = fast_pointer(v, entry_slot(pg, table, gva, level), &at);
 
 		if (unlikely(!p))
 			return NULL;
@@ -288,75 +299,102 @@ static const void *fast_translate(struct vcpu *v, const struct paging *pg, uint6
 		window_put(p);
 		if (unlikely(!(pte & PTE_P)))
 			return NULL;
-		if (entry_is_leaf(pg, pte, level))
-			return fast_pointer(v, leaf_address(pg, pte, gva, level));
+		f->slot[f->entries] = at;
+		f->pte[f->entries++] = pte;
+		if (entry_is_leaf(pg, pte, level)) {
+			p = fast_pointer(v, leaf_address(pg, pte, gva, level), &at);
+			if (p && pg->entry == 8) {
+				f->page = gva >> PAGE_SHIFT;
+				f->frame = hpa(at.v & ~PAGE_MASK);
+				f->cr3 = pg->r.cr3;
+				f->cr4 = pg->r.cr4;
+				f->efer = pg->r.efer;
+			}
+			return p;
+		}
 		table = pte & PTE_ADDR;
 	}
 }
 
-static const void *fast_pointer_linear(struct vcpu *v, uint64_t linear)
+/* The sixteen bytes at gva when its page is remembered, and rightly so. Interrupts are off meanwhile: windows stay as they are. */
+static inline bool fetch_remembered(struct vcpu *v, const struct hv_paging *r, uint64_t gva, uint8_t buf[16])
 {
-	uint64_t cr0 = hv->get_cr(v, HV_CR0);
-	struct paging pg;
+	const struct emul_fetch *f = &EMUL_OF(v)->fetch;
+	const uint64_t *p;
+	uint64_t flags;
+	unsigned i = 0;
 
-	if (unlikely(!(cr0 & CR0_PG)))
-		return fast_pointer(v, linear);
-	paging_load(v, cr0, &pg);
-	return fast_translate(v, &pg, linear);
+	if (unlikely(f->page != gva >> PAGE_SHIFT || f->cr3 != r->cr3 || f->cr4 != r->cr4 || f->efer != r->efer || !(r->cr0 & CR0_PG) ||
+		     (gva & PAGE_MASK) > PAGE_SIZE - 16))
+		return false;
+	flags = arch_irq_save();
+	if (unlikely(f->generation != __atomic_load_n(&v->vm->nested.generation, __ATOMIC_ACQUIRE)))
+		goto no;
+	do {
+		p = window_peek(f->slot[i]);
+		if (unlikely(!p || READ_ONCE(*p) != f->pte[i]))
+			goto no;
+	} while (++i < f->entries);
+	p = window_peek(hpa(f->frame.v | (gva & PAGE_MASK)));
+	if (unlikely(!p))
+		goto no;
+	__builtin_memcpy(buf, p, 16);
+	arch_irq_restore(flags);
+	return true;
+no:
+	arch_irq_restore(flags);
+	return false;
 }
 
-static uint64_t fetch_linear(struct vcpu *v, unsigned *mode)
+static inline uint64_t fetch_linear(struct vcpu *v, const struct hv_paging *r, unsigned *mode)
 {
-	struct vmm_segment cs;
-
-	hv->get_seg(v, HV_CS, &cs);
 	*mode = 8;
-	if (likely(cs.attr & ATTR_L) && likely(hv->get_cr(v, HV_EFER) & EFER_LMA))
+	if (likely((r->cs_attr & ATTR_L) && (r->efer & EFER_LMA)))
 		return v->rip;
-	*mode = cs.attr & ATTR_DB ? 4 : 2;
-	return (uint32_t)(cs.base + v->rip);
+	*mode = r->cs_attr & ATTR_DB ? 4 : 2;
+	return (uint32_t)(r->cs_base + v->rip);
+}
+
+/* Up to n bytes of one page; how many. */
+static unsigned fetch_page_slow(struct vcpu *v, struct paging *pg, uint64_t linear, uint8_t *buf, unsigned n)
+{
+	const void *p;
+	hpa_t at;
+
+	n = (unsigned)MIN(n, PAGE_SIZE - (linear & PAGE_MASK));
+	preempt_disable();
+	p = pg->r.cr0 & CR0_PG ? fetch_walk(v, pg, linear) : fast_pointer(v, linear, &at);
+	if (p) {
+		memcpy(buf, p, n);
+		window_put(p);
+	}
+	preempt_enable();
+	return p ? n : 0;
 }
 
 unsigned emul_fetch_page(struct vcpu *v, uint8_t buf[16], unsigned *mode)
 {
-	uint64_t linear = fetch_linear(v, mode);
-	unsigned n = (unsigned)MIN(16, PAGE_SIZE - (linear & PAGE_MASK));
-	const void *p;
+	struct paging pg;
+	uint64_t linear;
 
-	preempt_disable();
-	p = fast_pointer_linear(v, linear);
-	if (likely(p != NULL)) {
-		if (likely(n == 16))
-			__builtin_memcpy(buf, p, 16);
-		else
-			memcpy(buf, p, n);
-		window_put(p);
-	} else
-		n = 0;
-	preempt_enable();
-	return n;
+	hv->get_paging(v, &pg.r);
+	linear = fetch_linear(v, &pg.r, mode);
+	if (likely(fetch_remembered(v, &pg.r, linear, buf)))
+		return 16;
+	return fetch_page_slow(v, &pg, linear, buf, 16);
 }
 
 bool emul_fetch_fast(struct vcpu *v, uint8_t *buf, unsigned n)
 {
-	unsigned mode;
-	uint64_t linear = fetch_linear(v, &mode);
-	bool ok = true;
+	struct paging pg;
+	uint64_t linear;
+	unsigned mode, part;
 
-	preempt_disable();
-	while (n && ok) {
-		unsigned part = (unsigned)MIN(n, PAGE_SIZE - (linear & PAGE_MASK));
-		const void *p = fast_pointer_linear(v, linear);
-
-		ok = p != NULL;
-		if (ok) {
-			memcpy(buf, p, part);
-			window_put(p);
-			buf += part;
-			linear += part;
-			n -= part;
-		}
+	hv->get_paging(v, &pg.r);
+	for (linear = fetch_linear(v, &pg.r, &mode); n; n -= part, buf += part, linear += part) {
+		part = fetch_page_slow(v, &pg, linear, buf, n);
+		if (!part)
+			return false;
 	}
-	preempt_enable();
-	return ok;
+	return true;
 }

@@ -40,10 +40,9 @@ static inline bool advance(struct vcpu *v, unsigned len)
 enum exit_action exit_skip(struct vcpu *v, unsigned natural)
 {
 	struct hv_exit *e = &v->exit;
-	uint8_t bytes[4];
 
-	if (!e->insn_len && emul_fetch_fast(v, bytes, natural))
-		e->insn_len = (uint8_t)emul_simple_length(bytes, natural, e->kind);
+	if (!e->insn_len)
+		e->insn_len = (uint8_t)emul_exit_length(v);
 	if (likely(e->insn_len && advance(v, e->insn_len)))
 		return EXIT_RESUME;
 	return from_emul(v, emul_skip(v));

@@ -85,6 +85,9 @@ struct hv_nested_format {
 	uint8_t levels;
 };
 
+/* What finding the bytes at RIP depends on, in one call: the exit path asks for it at every decoded exit. */
+struct hv_paging { uint64_t cr0, cr3, cr4, efer, cs_base; uint32_t cs_attr; };
+
 struct hv_ops {
 	const char *name;                          /* "SVM" */
 	uint32_t hypercall_flag;                   /* leaf 0x40000010, ECX: which instruction calls the backdoor */
@@ -105,7 +108,8 @@ struct hv_ops {
 	void (*run)(struct vcpu *v);
 	uint64_t (*get_cr)(struct vcpu *v, enum hv_cr r);
 	void (*set_cr)(struct vcpu *v, enum hv_cr r, uint64_t val); /* unchecked; flushes what must be */
-	void (*get_seg)(struct vcpu *v, enum hv_seg s, struct vmm_segment *out);
+	void (*get_paging)(struct vcpu *v, struct hv_paging *out);
+	void (*get_seg)(struct vcpu *v, enum hv_seg s, struct vmm_segment *out); /* HV_SS: the CPL is its DPL */
 	void (*set_seg)(struct vcpu *v, enum hv_seg s, const struct vmm_segment *in);
 	bool (*irq_ready)(struct vcpu *v);         /* IF set, no shadow, nothing being injected */
 	bool (*nmi_ready)(struct vcpu *v);

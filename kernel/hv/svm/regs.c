@@ -91,6 +91,20 @@ void svm_get_seg(struct vcpu *v, enum hv_seg r, struct vmm_segment *out)
 	const struct vmcb_seg *g = seg_of(svm_of(v)->vmcb, r);
 
 	*out = (struct vmm_segment){ g->base, g->limit, g->selector, g->attr };
+	if (r == HV_SS) /* SYSRET leaves SS.DPL as it was; the CPL stands apart */
+		out->attr = (uint16_t)((out->attr & ~0x60u) | (svm_of(v)->vmcb->s.cpl & 3u) << 5);
+}
+
+void svm_get_paging(struct vcpu *v, struct hv_paging *out)
+{
+	const struct vmcb *m = svm_of(v)->vmcb;
+
+	out->cr0 = m->s.cr0;
+	out->cr3 = m->s.cr3;
+	out->cr4 = m->s.cr4;
+	out->efer = m->s.efer;
+	out->cs_base = m->s.cs.base;
+	out->cs_attr = m->s.cs.attr;
 }
 
 void svm_set_seg(struct vcpu *v, enum hv_seg r, const struct vmm_segment *in)

@@ -244,6 +244,7 @@ const struct hv_ops svm_ops = {
 	.run = svm_run,
 	.get_cr = svm_get_cr,
 	.set_cr = svm_set_cr,
+	.get_paging = svm_get_paging,
 	.get_seg = svm_get_seg,
 	.set_seg = svm_set_seg,
 	.irq_ready = svm_irq_ready,

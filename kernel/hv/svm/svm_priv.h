@@ -80,6 +80,7 @@ bool svm_nmi_stepped(struct vcpu *v, bool trap); /* an exit under NMI_STEPPING; 
 uint64_t svm_get_cr(struct vcpu *v, enum hv_cr r);
 void svm_set_cr(struct vcpu *v, enum hv_cr r, uint64_t val);
 void svm_get_seg(struct vcpu *v, enum hv_seg s, struct vmm_segment *out);
+void svm_get_paging(struct vcpu *v, struct hv_paging *out);
 void svm_set_seg(struct vcpu *v, enum hv_seg s, const struct vmm_segment *in);
 void svm_set_tpr(struct vcpu *v, uint8_t tpr);
 /* msr.c */
