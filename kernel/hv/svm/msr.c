@@ -23,6 +23,7 @@ enum {
 #define MSR_TOP_MEM 0xc001001au
 #define MSR_TOP_MEM2 0xc001001du
 #define MSR_NB_CFG 0xc001001fu
+#define MSR_INT_PENDING 0xc0010055u
 #define MSR_PSTATE_LIMIT 0xc0010061u
 #define MSR_PSTATE_CTL 0xc0010062u
 #define MSR_PSTATE_STATUS 0xc0010063u
@@ -73,7 +74,7 @@ static uint64_t *msr_field(struct svm_vcpu *s, uint32_t msr)
 static bool msr_inert(uint32_t msr)
 {
 	return (msr >= MSR_PERF_EVT0 && msr <= MSR_PERF_CTR3) || (msr >= MSR_IORR_FIRST && msr <= MSR_IORR_FIRST + 3) ||
-	       (msr >= MSR_PSTATE_LIMIT && msr <= MSR_PSTATE0) || msr == MSR_COFVID_STATUS || msr == MSR_TOP_MEM || msr == MSR_TOP_MEM2 ||
+	       (msr >= MSR_PSTATE_LIMIT && msr <= MSR_PSTATE0) || msr == MSR_COFVID_STATUS || msr == MSR_INT_PENDING || msr == MSR_TOP_MEM || msr == MSR_TOP_MEM2 ||
 	       msr == MSR_OSVW_LENGTH || msr == MSR_OSVW_STATUS || msr == MSR_LS_CFG || msr == MSR_DC_CFG || msr == MSR_BU_CFG2 ||
 	       (msr >= MSR_BR_FROM && msr <= MSR_LAST_TO);
 }
