@@ -43,10 +43,11 @@ while [ $n -lt {cycles} ]; do
   mica vm start cycle >/dev/null || echo start-failed
   while mica vm list | grep -q -w running; do sleep 0.02; done
   n=$((n+1))
-  [ $n = 1 ] && mica mem show > /tmp/before
+  [ $n = 1 ] && sleep 1 && mica mem show > /tmp/after && mica mem show > /tmp/before
 done
+sleep 1
 mica mem show > /tmp/after
-cmp /tmp/before /tmp/after && echo MEM-EQUAL || {{ diff /tmp/before /tmp/after; echo MEM-DIFFERENT; }}
+cmp /tmp/before /tmp/after && echo MEM-EQUAL || {{ cat /tmp/before /tmp/after; echo MEM-DIFFERENT; }}
 """
 
 
@@ -76,10 +77,11 @@ while [ $n -lt 21 ]; do
   for p in $(pidof vmx); do kill -9 $p; done
   while pidof vmx >/dev/null; do sleep 0.02; done
   n=$((n+1))
-  [ $n = 1 ] && mica mem show > /tmp/before
+  [ $n = 1 ] && sleep 1 && mica mem show > /tmp/after && mica mem show > /tmp/before
 done
+sleep 1
 mica mem show > /tmp/after
-cmp /tmp/before /tmp/after && echo MEM-EQUAL || {{ diff /tmp/before /tmp/after; echo MEM-DIFFERENT; }}
+cmp /tmp/before /tmp/after && echo MEM-EQUAL || {{ cat /tmp/before /tmp/after; echo MEM-DIFFERENT; }}
 """
 
 
@@ -90,7 +92,7 @@ def kills(log):
         vmx = write_vmx(tmp, "victim", 'memsize = "256"\nnumvcpus = "2"\nmica.autostart = "FALSE"\nmica.torture.exits = "200"\nmica.torture.memory = "1"\n'
                         f'mica.boot.kernel = "{guest_file("l2.vmlinux")}"\nmica.boot.initrd = "{guest_file("linux.cpio")}"\n'
                         'mica.boot.append = "console=ttyS0 panic=-1 t=check=1000"\n')
-        run = run_guest("--vmx", vmx, "--host-exec", one_line(KILLS), timeout=300)
+        run = run_guest("--vmx", vmx, "--host-exec", one_line(KILLS.format()), timeout=300)
     log(run.exec)
     check("MEM-EQUAL" in run.exec and "start-failed" not in run.exec, f"{run.exec}\n{run.tail()}")
 
