@@ -322,7 +322,6 @@ static int collect(struct op *op, hpa_t to)
 	for (unsigned i = 0; i < ENTRIES; i++)
 		entry_replace(op, i, to);
 	counter_add(gmem_moves, ENTRIES);
-	__atomic_add_fetch(&op->vm->moves, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -423,10 +422,8 @@ int gmem_move(struct vm *vm, gpa_t at)
 	if (r)
 		return r;
 	r = is_whole(&op, &block) ? move_whole(&op, block) : move_frame(&op, at);
-	if (!r) {
+	if (!r)
 		counter_add(gmem_moves, 1);
-		__atomic_add_fetch(&vm->moves, 1, __ATOMIC_RELAXED);
-	}
 	return op_end(&op, r);
 }
 
