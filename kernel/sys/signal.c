@@ -300,14 +300,11 @@ static void wait_while_stopped(struct thread *t)
 	}
 }
 
-/* arch_hooks.user_return: with interrupts off; turning them on makes the caller ask again. */
-void sys_user_return(struct trap_frame *tf)
+/* Whatever is to be done before ring 3 goes on, one thing at a time: interrupts stay on, so that arch asks again. */
+static __attribute__((noinline)) void return_slowly(struct thread *t, struct trap_frame *tf)
 {
-	struct world *w = current;
-	struct thread *t = w->proc;
+	struct world *w = t->world;
 
-	if (likely(!w->signalled && !w->kill && !sched_need_resched()) && !t->restore_mask)
-		return;
 	arch_irq_enable();
 	if (w->kill)
 		thread_exit();
@@ -326,4 +323,14 @@ void sys_user_return(struct trap_frame *tf)
 	spin_lock(&proc_lock);
 	signal_update_locked(t);
 	spin_unlock(&proc_lock);
+}
+
+/* arch_hooks.user_return: with interrupts off; turning them on makes the caller ask again. */
+void sys_user_return(struct trap_frame *tf)
+{
+	const struct world *w = current;
+	struct thread *t = w->proc;
+
+	if (unlikely(w->signalled || w->kill || t->restore_mask || sched_need_resched()))
+		return_slowly(t, tf);
 }

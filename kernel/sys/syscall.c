@@ -47,7 +47,10 @@ static bool unserved_first_time(const char *name, uint64_t call)
 	return first;
 }
 
-static int64_t call_unserved(struct thread *t, uint64_t call)
+/* The rare ways are functions of their own, so that the common one saves no registers for them. */
+#define RARE __attribute__((noinline, cold))
+
+static RARE int64_t call_unserved(struct thread *t, uint64_t call)
 {
 	if (unserved_first_time(t->proc->name, call))
 		log_info("%s: system call %lu is not served", t->proc->name, call);
@@ -69,7 +72,7 @@ static bool confined_allows(const struct thread *t, const struct trap_frame *tf)
 	return true;
 }
 
-static int64_t confined_breach(struct thread *t, struct trap_frame *tf)
+static RARE int64_t confined_breach(struct thread *t, struct trap_frame *tf)
 {
 	log_error("%s (process %d): system call %lu after confinement", t->proc->name, t->proc->pid, tf->rax);
 	log_crash(t, tf, SIGSYS, tf->rip);
@@ -83,15 +86,15 @@ void sys_syscall(struct trap_frame *tf)
 {
 	struct thread *t = thread_current();
 	uint64_t call = tf->rax;
+	int64_t r;
 
 	t->call = call;
 	t->frame = tf;
-	if (unlikely(t->proc->confined) && unlikely(!confined_allows(t, tf))) {
-		tf->rax = (uint64_t)confined_breach(t, tf);
-		return;
-	}
-	if (likely(call < ARRAY_SIZE(table) && table[call].fn))
-		tf->rax = (uint64_t)table[call].fn(t, tf->rdi, tf->rsi, tf->rdx, tf->r10, tf->r8, tf->r9);
+	if (t->proc->confined && unlikely(!confined_allows(t, tf)))
+		r = confined_breach(t, tf);
+	else if (likely(call < ARRAY_SIZE(table) && table[call].fn))
+		r = table[call].fn(t, tf->rdi, tf->rsi, tf->rdx, tf->r10, tf->r8, tf->r9);
 	else
-		tf->rax = (uint64_t)call_unserved(t, call);
+		r = call_unserved(t, call);
+	t->frame->rax = (uint64_t)r;
 }
