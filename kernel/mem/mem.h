@@ -125,7 +125,7 @@ unsigned uframe_refs(hpa_t f);
 /* ---- windows (window.c): how the kernel touches memory outside its direct map ----
  * Preemption is off from get to put; at most 8 held per CPU. A window covers the whole 2 MiB block around the frame;
  * the pointer returned is to the exact byte. Cached: a second get of the same block costs a few instructions. */
-#ifdef __KERNEL_HOST_TEST__
+#if defined(__KERNEL_HOST_TEST__) && !defined(HOST_REAL_WINDOWS)
 void *window_get(hpa_t any);
 void window_put(const void *p);
 static inline void *window_peek(hpa_t any) { void *p = window_get(any); window_put(p); return p; }
