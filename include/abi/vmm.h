@@ -35,6 +35,7 @@ struct vmm_vm_info {
 	char name[VMM_NAME_MAX];
 	uint32_t id, pid, vcpus, state; /* state: enum vmm_state */
 	uint64_t memory, memory_used, overhead, exits;
+	uint64_t cpu_ns;    /* CPU time of its vCPU worlds */
 };
 enum vmm_state { VMM_OFF, VMM_RUNNING, VMM_PAUSED, VMM_STOPPED };
 struct vmm_list {

@@ -271,6 +271,14 @@ static int64_t do_create(uint64_t arg)
 	return fd_install_hook(f); /* drops the file, and so the VM, when it fails */
 }
 
+struct cpu_time { const struct sched_group *group; uint64_t ns; };
+static void add_cpu_time(struct world *w, void *ctx)
+{
+	struct cpu_time *t = ctx;
+
+	t->ns += w->group == t->group ? w->run_total_ns : 0;
+}
+
 struct listing {
 	struct vmm_list l;
 	int error;
@@ -280,6 +288,7 @@ static void list_one(struct vm *vm, void *ctx)
 {
 	struct listing *g = ctx;
 	struct vmm_vm_info info = { .id = vm->id, .pid = vm->pid, .vcpus = vm->config.vcpus, .state = READ_ONCE(vm->state), .memory = vm->config.memory };
+	struct cpu_time cpu = { .group = &vm->group };
 	struct gmem_stats s;
 
 	if (g->l.count++ >= g->l.capacity || g->error)
@@ -290,6 +299,8 @@ static void list_one(struct vm *vm, void *ctx)
 	info.overhead = s.table_bytes + vm->config.vcpus * (sizeof(struct vcpu) + 4 * PAGE_SIZE);
 	for (unsigned i = 0; i < vm->config.vcpus; i++)
 		info.exits += vm->vcpu[i]->exits;
+	world_for_each(add_cpu_time, &cpu);
+	info.cpu_ns = cpu.ns;
 	g->error = arch_user_write(uva(g->l.vms + (uint64_t)(g->l.count - 1) * sizeof(info)), &info, sizeof(info));
 }
 

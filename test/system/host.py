@@ -74,8 +74,8 @@ n=0
 while [ $n -lt 21 ]; do
   mica vm start victim >/dev/null || echo start-failed
   sleep 0.$((RANDOM % 9))$((RANDOM % 10))
-  for p in $(pidof vmx); do kill -9 $p; done
-  while pidof vmx >/dev/null; do sleep 0.02; done
+  kill -9 $(cut -b 10- /run/vm/0.state)
+  while mica vm list | grep -q -w -e running -e starting; do sleep 0.02; done
   n=$((n+1))
   [ $n = 1 ] && sleep 1 && mica mem show > /tmp/after && mica mem show > /tmp/before
 done

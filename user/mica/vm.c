@@ -64,6 +64,7 @@ static void print_json(const struct vm_entry *e, const struct vm_run_info *run, 
 	json_number("memory_used", l ? l->memory_used : 0);
 	json_number("overhead", l ? l->overhead : 0);
 	json_number("exits", l ? l->exits : 0);
+	json_number("cpu_ns", l ? l->cpu_ns : 0);
 	json_number("pid", (uint64_t)run->pid);
 	json_number("last_status", (uint64_t)run->status);
 	json_close('}');
@@ -126,8 +127,9 @@ int vm_show(const struct arguments *a)
 		printf("wrong        %s\n", e->why.text);
 	printf("vcpus        %u\nmemory       %llu KiB\n", e->vcpus, (unsigned long long)(e->memory >> 10));
 	if (l)
-		printf("memory used  %llu KiB\noverhead     %llu KiB\nexits        %llu\nprocess      %u\n", (unsigned long long)(l->memory_used >> 10),
-		       (unsigned long long)(l->overhead >> 10), (unsigned long long)l->exits, l->pid);
+		printf("memory used  %llu KiB\noverhead     %llu KiB\nexits        %llu\ncpu time     %llu ms\nprocess      %u\n",
+		       (unsigned long long)(l->memory_used >> 10), (unsigned long long)(l->overhead >> 10), (unsigned long long)l->exits,
+		       (unsigned long long)(l->cpu_ns / 1000000), l->pid);
 	else
 		printf("last status  %d\n", run.status);
 	return 0;
