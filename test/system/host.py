@@ -43,7 +43,7 @@ while [ $n -lt {cycles} ]; do
   mica vm start cycle >/dev/null || echo start-failed
   while mica vm list | grep -q -w running; do sleep 0.02; done
   n=$((n+1))
-  [ $n = 1 ] && sleep 1 && mica mem show > /tmp/after && mica mem show > /tmp/before
+  [ $n = 1 ] && sleep 1 && for f in before after before; do mica mem show > /tmp/$f; done
 done
 sleep 1
 mica mem show > /tmp/after
@@ -77,7 +77,7 @@ while [ $n -lt 21 ]; do
   kill -9 $(cut -b 10- /run/vm/0.state)
   while mica vm list | grep -q -w -e running -e starting; do sleep 0.02; done
   n=$((n+1))
-  [ $n = 1 ] && sleep 1 && mica mem show > /tmp/after && mica mem show > /tmp/before
+  [ $n = 1 ] && sleep 1 && for f in before after before; do mica mem show > /tmp/$f; done
 done
 sleep 1
 mica mem show > /tmp/after
