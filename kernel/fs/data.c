@@ -201,6 +201,11 @@ int node_truncate(struct node *n, uint64_t size)
 	if (!r) {
 		if (size < n->size)
 			pages_cut(n, size);
+		if (!size && n->store == STORE_PAGES) { /* an emptied file takes what a new one does */
+			kfree(n->pages.page);
+			n->pages.page = NULL;
+			n->pages.nr = 0;
+		}
 		n->size = size;
 		n->mtime_ns = (int64_t)wall_clock_ns();
 	}
