@@ -47,7 +47,7 @@ def stopped_report(log):
 @scenario("tiny.debug-exit", seconds=3)
 def debug_exit(log):
     """((value << 1) | 1) & 255 of what the guest wrote to port 0xf4: smp with a wrong count fails its checks and writes 1."""
-    run_guest("--kernel", guest_file("smp.elf"), "--append", "n=2", "--memory", 64).expect_status(3).expect("GUEST failed")
+    run_guest("--kernel", guest_file("smp.elf"), "--append", "n=2", "--memory", 64, timeout=100).expect_status(3).expect("GUEST failed")
 
 
 @scenario("tiny.random", seconds=60)

@@ -224,20 +224,15 @@ __attribute__((weak)) void ap_main(uint32_t index)
 		__asm__ volatile("cli; hlt");
 }
 extern volatile uint32_t ap_next;
-unsigned smp_start(void)
+unsigned smp_start(unsigned want)
 {
-	uint32_t seen = 0;
-
 	memcpy((void *)0x8000, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
 	apic_icr(0, 0x000c4500);
 	delay_us(10000);
 	apic_icr(0, 0x000c4608);
-	for (unsigned i = 0; i < 20; i++) { /* until no further one has come for a while, at most 200 ms */
+	for (unsigned i = 0; i < 2000 && ap_next < want; i++)
 		delay_us(10000);
-		if (ap_next == seen && i > 4)
-			break;
-		seen = ap_next;
-	}
+	delay_us(50000); /* one too many would show now */
 	return ap_next;
 }
 

@@ -61,7 +61,7 @@ void apic_eoi(void);
 void apic_icr(uint32_t dest, uint32_t low);
 extern bool apic_x2;
 bool apic_enter_x2(void);
-unsigned smp_start(void);                 /* INIT and SIPI to all others; gives the number of those that arrived in 200 ms, this one included */
+unsigned smp_start(unsigned want);       /* INIT and SIPI to all others; waits up to 20 s for `want` in all and gives the number that came */
 void pic_mask_all(void);
 
 /* ---- instructions ---- */

@@ -68,10 +68,10 @@ static void check_lapic_timer(void)
 	apic_write(0x3e0, 0xb);
 	apic_write(0x320, 0x70);
 	t = rdtsc();
-	apic_write(0x380, 10000000); /* 10 ms of the 1 GHz bus clock */
+	apic_write(0x380, 300000000); /* 300 ms of the 1 GHz bus clock: longer than any pause of the VM */
 	CHECK(apic_read(0x390) > 0);
-	CHECK(wait_count(0x70, 1, 1000000));
-	CHECK(rdtsc() - t >= hz / 100);
+	CHECK(wait_count(0x70, 1, 5000000));
+	CHECK(rdtsc() - t >= hz / 10 * 3);
 	CHECK_EQ(apic_read(0x390), 0);
 	apic_write(0x320, 0x20070);
 	apic_write(0x380, 2000000);
@@ -88,10 +88,10 @@ static void check_tsc_deadline(void)
 	if (!(r[2] & 1u << 24))
 		return;
 	apic_write(0x320, 0x40070);
-	t = rdtsc() + tsc_hz() / 200;
+	t = rdtsc() + tsc_hz() / 4;
 	wrmsr(0x6e0, t);
 	CHECK_EQ(rdmsr(0x6e0), t);
-	CHECK(wait_count(0x70, before + 1, 1000000));
+	CHECK(wait_count(0x70, before + 1, 5000000));
 	CHECK(rdtsc() >= t);
 	CHECK_EQ(rdmsr(0x6e0), 0);
 	wrmsr(0x6e0, 1); /* long past: at once */

@@ -72,8 +72,10 @@ void guest_main(uint32_t magic, uint32_t info)
 	trap_set(0x40, on_ipi);
 	pic_mask_all();
 	apic_enable();
-	got = smp_start();
+	got = smp_start(want);
 	CHECK_EQ(got, want);
+	if (got != want)
+		guest_done();
 	CHECK(wait_for(&arrived, want - 1));
 	go = 1;
 	count_together();
