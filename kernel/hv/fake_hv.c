@@ -94,12 +94,18 @@ int emul_load(struct vcpu *v, struct state_in *in) { (void)v, (void)in; return 0
 /* ---- the backend ---- */
 struct fake_cpu {
 	uint64_t cr[HV_CRS];
+	uint64_t tsc_offset; /* not part of its record: the hardware's copy of v->tsc_offset */
 	struct vmm_segment seg[HV_IDTR + 1];
 };
 static struct fake_cpu *of(struct vcpu *v) { return v->backend; }
 static int fake_vm_init(struct vm *vm) { (void)vm; return 0; }
 static void fake_vm_free(struct vm *vm) { (void)vm; }
-static void fake_vcpu_reset(struct vcpu *v, bool init) { (void)init; memset(of(v), 0, sizeof(struct fake_cpu)); }
+static void fake_vcpu_reset(struct vcpu *v, bool init)
+{
+	(void)init;
+	memset(of(v)->cr, 0, sizeof(of(v)->cr));
+	memset(of(v)->seg, 0, sizeof(of(v)->seg));
+}
 static int fake_vcpu_init(struct vcpu *v)
 {
 	v->backend = kzalloc(sizeof(struct fake_cpu), MT_HV);
@@ -111,19 +117,23 @@ static uint64_t fake_get_cr(struct vcpu *v, enum hv_cr r) { return of(v)->cr[r];
 static void fake_set_cr(struct vcpu *v, enum hv_cr r, uint64_t val) { of(v)->cr[r] = val; }
 static void fake_get_seg(struct vcpu *v, enum hv_seg s, struct vmm_segment *out) { *out = of(v)->seg[s]; }
 static void fake_set_seg(struct vcpu *v, enum hv_seg s, const struct vmm_segment *in) { of(v)->seg[s] = *in; }
-static void fake_tsc(struct vcpu *v) { (void)v; }
+static void fake_tsc(struct vcpu *v) { of(v)->tsc_offset = (uint64_t)v->tsc_offset; }
+uint64_t fake_guest_tsc(struct vcpu *v) { return arch_rdtsc() + of(v)->tsc_offset; }
 static void fake_flush(struct vcpu *v) { (void)v; fake_flushes++; }
 static void fake_save(struct vcpu *v, struct state_out *o)
 {
 	state_begin(o, STATE_HW, 1, (uint16_t)v->index);
-	state_put(o, of(v), sizeof(struct fake_cpu));
+	state_put(o, of(v)->cr, sizeof(of(v)->cr));
+	state_put(o, of(v)->seg, sizeof(of(v)->seg));
 	state_end(o);
 }
 static int fake_load(struct vcpu *v, struct state_in *in)
 {
 	struct fake_cpu c;
 
-	state_get(in, &c, sizeof(c));
+	c.tsc_offset = of(v)->tsc_offset;
+	state_get(in, c.cr, sizeof(c.cr));
+	state_get(in, c.seg, sizeof(c.seg));
 	if (in->bad || in->tag != STATE_HW)
 		return -EINVAL;
 	*of(v) = c;

@@ -7,5 +7,6 @@
 
 extern uint64_t fake_promised, fake_promisable;
 extern unsigned fake_nested, fake_backends, fake_emuls, fake_flushes;
+uint64_t fake_guest_tsc(struct vcpu *v); /* what the hardware would give the guest */
 
 #endif

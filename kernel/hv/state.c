@@ -56,6 +56,7 @@ static int vm_record_load(struct vm *vm, struct state_in *in)
 /* ---- a vCPU's record: what no other file saves ---- */
 struct vcpu_record { /* version 1; then the FPU area, then the exit that ring 3 answers, if any */
 	uint64_t gpr[16], rip, rflags;
+	uint64_t tsc_ahead; /* of the VM's clock, by the guest's own writes */
 	struct { uint32_t type, error; uint8_t vector, has_error, valid, pad[5]; } reinject, exception;
 	uint32_t request, nmi_pending, activity, fpu_size;
 	uint8_t sipi_vector, shadow_skip, answer_pending, pad[5];
@@ -71,6 +72,7 @@ static void vcpu_record_save(struct vcpu *v, struct state_out *o)
 	memcpy(r.gpr, v->gpr, sizeof(r.gpr));
 	r.rip = v->rip;
 	r.rflags = v->rflags;
+	r.tsc_ahead = (uint64_t)v->tsc_offset - (uint64_t)v->vm->tsc_offset;
 	r.reinject.type = v->reinject.type;
 	r.reinject.error = v->reinject.error;
 	r.reinject.vector = v->reinject.vector;
@@ -142,6 +144,8 @@ static void vcpu_record_apply(struct vcpu *v, const struct vcpu_record *r)
 	memcpy(v->gpr, r->gpr, sizeof(v->gpr));
 	v->rip = r->rip;
 	v->rflags = r->rflags | 2;
+	v->tsc_offset = (int64_t)((uint64_t)v->vm->tsc_offset + r->tsc_ahead);
+	hv->set_tsc_offset(v);
 	v->reinject = (struct hv_event){ (enum hv_event_type)r->reinject.type, r->reinject.vector, r->reinject.has_error, r->reinject.error };
 	v->reinject_valid = r->reinject.valid;
 	v->exception = (struct hv_event){ (enum hv_event_type)r->exception.type, r->exception.vector, r->exception.has_error, r->exception.error };

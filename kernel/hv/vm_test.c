@@ -290,14 +290,22 @@ TEST(save_rebuild_load)
 	vcpu_leave(vm->vcpu[0]);
 	for (unsigned i = 0; i < 4; i++)
 		apic_on(vm->vcpu[i]);
+	vm->vcpu[2]->tsc_offset += 12345678; /* a guest that set one clock apart */
+	hv->set_tsc_offset(vm->vcpu[2]);
 	for (int round = 0; round < 300; round++) {
+		uint64_t tsc[4];
+
 		stir(vm);
 		host_run_until(host_clock_ns + rnd(2000000));
 		CHECK_EQ(vm_pause(vm), 0);
 		a = save(vm, first, CAP);
+		for (unsigned i = 0; i < 4; i++)
+			tsc[i] = fake_guest_tsc(vm->vcpu[i]);
 		CHECK_EQ(vm_rebuild(vm, round % 10 == 9), 0);
 		host_clock_ns += rnd(1000000); /* the host's time that this takes is not the guest's */
 		CHECK_EQ(vm_load(vm, first, a), 0);
+		for (unsigned i = 0; i < 4; i++)
+			CHECK(fake_guest_tsc(vm->vcpu[i]) == tsc[i] && vcpu_guest_tsc(vm->vcpu[i]) == tsc[i]);
 		b = save(vm, second, CAP);
 		CHECK(a == b && !memcmp(first, second, a));
 		vm_resume(vm);
