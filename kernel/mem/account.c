@@ -43,7 +43,7 @@ static uint64_t usable_of(uint16_t owner)
 }
 
 #ifndef __KERNEL_HOST_TEST__
-extern char __image_start[], __image_end[], __text_start[], __text_end[], __rodata_start[], __rodata_end[], __rootfs_start[], __rootfs_end[];
+extern char __text_start[], __text_end[], __rootfs_start[], __rootfs_end[];
 
 static uint64_t image_lines(void (*line)(void *, const char *, uint64_t), void *ctx)
 {

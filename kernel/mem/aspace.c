@@ -324,7 +324,8 @@ int64_t aspace_map(struct aspace *as, uint64_t addr, uint64_t len, int prot, boo
 
 int64_t aspace_map_shared(struct aspace *as, void *kpage, int prot, void (*unref)(void *object), void *object)
 {
-	struct vma v = { .kind = VMA_SHARED, .prot = (uint8_t)(prot & (PROT_READ | PROT_WRITE)), .unref = unref, .object = object, .kpage = kpage };
+	struct vma v = { .kind = VMA_SHARED, .prot = (uint8_t)(prot & (PROT_READ | PROT_WRITE)),
+			 .unref = unref, .object = object, .kpage = kpage };
 	int64_t r;
 
 	mutex_lock(&as->lock);

@@ -217,7 +217,8 @@ static void fuzz_map(unsigned s, unsigned first, unsigned n)
 	uint64_t addr = BASE + first * PAGE_SIZE;
 	unsigned offset = rnd(FILE_PAGES / 2), bytes = rnd(8);
 
-	CHECK_EQ(aspace_map(space[s], addr, n * PAGE_SIZE, prot, true, file ? &source : NULL, (void *)(uintptr_t)(s + 1), offset * PAGE_SIZE, bytes * PAGE_SIZE), addr);
+	CHECK_EQ(aspace_map(space[s], addr, n * PAGE_SIZE, prot, true, file ? &source : NULL, (void *)(uintptr_t)(s + 1),
+			    offset * PAGE_SIZE, bytes * PAGE_SIZE), addr);
 	for (unsigned i = 0; i < n; i++)
 		model[s][first + i] = (struct model_page){ true, prot, file && i < bytes ? (uint8_t)((offset + i) * 7 + s + 1) : 0,
 							   !(file && i < bytes && offset + i == FILE_PAGES - 1) };

@@ -91,7 +91,8 @@ static uint64_t promisable_locked(void)
 	return taken < blocks.managed ? blocks.managed - taken : 0;
 }
 
-/* A VM's block was promised before and must only leave what the host may still take; the host grows past its allowance only where nobody was promised anything. */
+/* A VM's block was promised before and must only leave what the host may still take; the host grows past its allowance only where
+ * nobody was promised anything. */
 static bool may_take_locked(uint16_t owner, unsigned flags)
 {
 	uint64_t left = allowance_locked() - ours_locked();
