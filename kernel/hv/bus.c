@@ -14,34 +14,43 @@ enum { PORT_PIC1 = 0x20, PORT_PIC2 = 0xa0, PORT_PIT = 0x40, PORT_NMI_STATUS = 0x
 
 COUNTER(bus_unclaimed, "hv.bus.unclaimed");
 
-static bool port_is_pic(uint16_t p) { return (p & ~(0x81u)) == PORT_PIC1 || (p & ~1u) == PORT_ELCR; }
-static bool port_is_pit(uint16_t p) { return (p & ~3u) == PORT_PIT || p == PORT_NMI_STATUS; }
+static inline bool port_is_pic(uint16_t p) { return (p & ~0x81u) == PORT_PIC1 || (p & ~1u) == PORT_ELCR; }
+static inline bool port_is_pit(uint16_t p) { return (p & ~3u) == PORT_PIT || p == PORT_NMI_STATUS; }
+static inline bool port_claimed(const struct vm *vm, uint16_t port) { return vm->user_ports && vm->user_ports[port / 8] >> port % 8 & 1; }
 
-/* One byte of a ring-0 device. False: not ours. */
-static bool port_byte(struct vcpu *v, uint16_t port, bool in, uint8_t *b)
+#define NOT_OURS (-1)
+/* One byte of a ring-0 device: what was read, 0 for a write, or NOT_OURS. */
+static inline int port_byte(struct vcpu *v, uint16_t port, bool in, uint8_t out)
 {
 	if (port_is_pic(port)) {
 		if (in)
-			*b = pic_port_read(v->vm->pic, port);
-		else
-			pic_port_write(v->vm->pic, port, *b);
+			return pic_port_read(v->vm->pic, port);
+		pic_port_write(v->vm->pic, port, out);
 	} else if (port_is_pit(port)) {
 		if (in)
-			*b = pit_port_read(v->vm->pit, port);
-		else
-			pit_port_write(v->vm->pit, port, *b);
+			return pit_port_read(v->vm->pit, port);
+		pit_port_write(v->vm->pit, port, out);
 	} else if (port == PORT_FERR) { /* acknowledges an x87 error that came as IRQ 13 */
 		if (in)
-			*b = 0xff;
-		else
-			irq_set_gsi(v->vm, FERR_IRQ, false);
+			return 0xff;
+		irq_set_gsi(v->vm, FERR_IRQ, false);
 	} else {
-		return false;
+		return NOT_OURS;
 	}
-	return true;
+	return 0;
 }
 
-static bool port_claimed(const struct vm *vm, uint16_t port) { return vm->user_ports && vm->user_ports[port / 8] >> port % 8 & 1; }
+int bus_port_byte(struct vcpu *v, uint16_t port, bool in, uint8_t out)
+{
+	int b = port_byte(v, port, in, out);
+
+	if (b != NOT_OURS)
+		return b;
+	if (port_claimed(v->vm, port) || (port & ~3u) == PMTIMER_PORT)
+		return NOT_OURS;
+	counter_add(bus_unclaimed, 1);
+	return 0xff;
+}
 
 static bool port_pmtimer(struct vcpu *v, uint16_t port, unsigned size, bool in, uint32_t *val)
 {
@@ -52,39 +61,33 @@ static bool port_pmtimer(struct vcpu *v, uint16_t port, unsigned size, bool in, 
 	return true;
 }
 
+/* A wide access to byte-wide devices is one access each; bytes of nobody read as ones. */
+static void port_bytes(struct vcpu *v, uint16_t port, unsigned size, bool in, uint32_t *val)
+{
+	uint32_t read = 0;
+
+	for (unsigned i = 0; i < size; i++) {
+		int b = port_byte(v, (uint16_t)(port + i), in, (uint8_t)(*val >> i * 8));
+
+		if (b == NOT_OURS)
+			counter_add(bus_unclaimed, 1);
+		read |= (uint32_t)(uint8_t)b << i * 8; /* NOT_OURS is all ones too */
+	}
+	if (in)
+		*val = read;
+}
+
 enum bus_result bus_port(struct vcpu *v, uint16_t port, unsigned size, bool in, uint32_t *val)
 {
-	uint32_t ones = 0;
-	bool ours = false;
-
-	if (likely(size == 1)) {
-		uint8_t b = (uint8_t)*val;
-
-		if (port_byte(v, port, in, &b)) {
-			*val = b;
-			return BUS_DONE;
-		}
-	}
-	if (port == PORT_BACKDOOR && size == 4 && in) {
-		backdoor_call(v);
-		*val = (uint32_t)v->gpr[0];
-		return BUS_DONE;
-	}
-	if (port_pmtimer(v, port, size, in, val))
-		return BUS_DONE;
 	for (unsigned i = 0; i < size; i++)
 		if (port_claimed(v->vm, (uint16_t)(port + i)))
 			return BUS_RING3;
-	for (unsigned i = 0; i < size; i++) { /* a wide access to byte-wide devices is one access each */
-		uint8_t b = in ? 0xff : (uint8_t)(*val >> i * 8);
-
-		ours |= port_byte(v, (uint16_t)(port + i), in, &b);
-		ones |= (uint32_t)b << i * 8;
+	if (port == PORT_BACKDOOR && size == 4 && in) {
+		backdoor_call(v);
+		*val = (uint32_t)v->gpr[0];
+	} else if (!port_pmtimer(v, port, size, in, val)) {
+		port_bytes(v, port, size, in, val);
 	}
-	if (in)
-		*val = ones;
-	if (!ours)
-		counter_add(bus_unclaimed, 1);
 	return BUS_DONE;
 }
 

@@ -93,23 +93,17 @@ static enum exit_action exit_wrmsr(struct vcpu *v)
 static enum exit_action exit_io(struct vcpu *v)
 {
 	struct hv_exit *e = &v->exit;
-	uint32_t val = (uint32_t)v->gpr[RAX];
+	int b;
 
-	if (e->io.size == 1)
-		val &= 0xff;
-	else if (e->io.size == 2)
-		val &= 0xffff;
-	if (e->io.string || !e->insn_len || v->rflags & RFLAGS_TF || bus_port(v, e->io.port, e->io.size, e->io.in, &val) == BUS_RING3)
-		return from_emul(v, emul_io(v));
-	if (e->io.in) {
-		if (e->io.size == 1)
-			v->gpr[RAX] = (v->gpr[RAX] & ~0xffull) | (uint8_t)val;
-		else if (e->io.size == 2)
-			v->gpr[RAX] = (v->gpr[RAX] & ~0xffffull) | (uint16_t)val;
-		else
-			v->gpr[RAX] = val;
+	if (e->io.size == 1 && !e->io.string && e->insn_len) { /* bytes for ring 0 do not go through emulation */
+		b = bus_port_byte(v, e->io.port, e->io.in, (uint8_t)v->gpr[RAX]);
+		if (b >= 0) {
+			if (e->io.in)
+				*(uint8_t *)&v->gpr[RAX] = (uint8_t)b;
+			return likely(advance(v, e->insn_len)) ? EXIT_RESUME : from_emul(v, emul_skip(v));
+		}
 	}
-	return advance(v, e->insn_len) ? EXIT_RESUME : from_emul(v, emul_skip(v));
+	return from_emul(v, emul_io(v));
 }
 
 static enum exit_action exit_nested(struct vcpu *v)

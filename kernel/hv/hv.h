@@ -67,7 +67,6 @@ struct hv_exit {
 	};
 	uint8_t insn_bytes[15];
 	uint64_t code;        /* vendor's own number, for reports and statistics only */
-	uint64_t info1, info2;
 };
 
 enum hv_seg { HV_ES, HV_CS, HV_SS, HV_DS, HV_FS, HV_GS, HV_LDTR, HV_TR, HV_GDTR, HV_IDTR };

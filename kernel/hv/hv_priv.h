@@ -42,6 +42,9 @@ void vcpu_request_self(struct vcpu *v, uint32_t req);        /* from its own wor
 #define VCPU_TRIPLE_FAULT 0xff                               /* v->exception.vector: nothing can be delivered any more */
 void vcpu_report(struct vcpu *v, char *buf, size_t size, const char *why); /* registers, bytes at RIP, last exits */
 
+/* bus.c: a byte-wide port access that ring 0 answers: the byte (0 when written), or -1 when it is not ring 0's or not byte-wide. */
+int bus_port_byte(struct vcpu *v, uint16_t port, bool in, uint8_t out);
+
 /* ---- hypercall.c: the backdoor, by port, VMMCALL or #GP from ring 3; works on v->gpr ---- */
 enum backdoor_result { BACKDOOR_DONE, BACKDOOR_RING3 };
 enum backdoor_result backdoor_call(struct vcpu *v);          /* EAX holds the magic */

@@ -157,7 +157,7 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t val)
 		if (val >> 32)
 			return false;
 		v->tsc_aux = val;
-		return true;
+		return hv->set_msr(v, msr, val);
 	case MSR_PAT:
 		if (!types_valid(val, true))
 			return false;

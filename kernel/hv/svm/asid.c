@@ -34,8 +34,10 @@ void svm_asid_flush(struct vcpu *v)
 {
 	struct svm_vcpu *s = svm_of(v);
 
-	if (!svm_features.flush_asid)
+	if (!svm_features.flush_asid) {
 		s->asid_generation = 0;
-	else if (s->vmcb->c.tlb_control == TLB_KEEP) /* moot when the next entry gives a fresh id */
+		s->unready = true;
+	} else if (s->vmcb->c.tlb_control == TLB_KEEP) { /* moot when the next entry gives a fresh id */
 		s->vmcb->c.tlb_control = TLB_FLUSH_ASID;
+	}
 }

@@ -64,8 +64,9 @@ svm_enter:
 	jz 1f
 	xor %ecx, %ecx
 	xgetbv
-	mov %eax, (%rdi)
-	mov %edx, 4(%rdi)
+	shl $32, %rdx
+	or %rdx, %rax
+	mov %rax, (%rdi)
 1:	add $24, %rsp
 	pop %r15
 	pop %r14

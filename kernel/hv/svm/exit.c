@@ -24,17 +24,19 @@ static const uint8_t exit_kind[SVM_TABLE_CODES] = {
 static void translate_io(const struct vmcb *m, struct hv_exit *e)
 {
 	uint32_t i = (uint32_t)m->c.info1;
+	uint64_t len = m->c.info2 - m->s.rip; /* every processor gives the next RIP here */
 
 	e->io.port = (uint16_t)(i >> IOIO_PORT_SHIFT);
 	e->io.size = i >> IOIO_SIZE_SHIFT & 7;
 	e->io.in = i & IOIO_IN;
 	e->io.string = i & IOIO_STRING;
-	e->io.rep = i & IOIO_REP;
-	e->io.addr_size = (uint8_t)((i >> IOIO_ADDR_SHIFT & 7) * 2);
-	e->io.seg = i >> IOIO_SEG_SHIFT & 7;
-	e->insn_len = (uint8_t)(m->c.info2 - m->s.rip); /* every processor gives the next RIP here */
-	if (unlikely(e->insn_len > 15))
-		e->insn_len = 0;
+	if (unlikely(i & IOIO_STRING)) {
+		e->io.rep = i & IOIO_REP;
+		e->io.addr_size = (uint8_t)((i >> IOIO_ADDR_SHIFT & 7) * 2);
+		e->io.seg = i >> IOIO_SEG_SHIFT & 7;
+	}
+	if (likely(len <= 15))
+		e->insn_len = (uint8_t)len;
 }
 
 static void translate_bytes(const struct vmcb *m, struct hv_exit *e)
@@ -100,8 +102,6 @@ void svm_exit_translate(const struct vmcb *m, const struct svm_features *f, stru
 	unsigned kind;
 
 	e->code = code;
-	e->info1 = m->c.info1;
-	e->info2 = m->c.info2;
 	e->insn_bytes_n = 0;
 	e->insn_len = 0;
 	if (unlikely(code >= SVM_TABLE_CODES)) {

@@ -13,7 +13,7 @@ static enum hv_exit_kind translate(uint64_t code, uint64_t info1, uint64_t info2
 	m.c.info1 = info1;
 	m.c.info2 = info2;
 	m.s.rip = 0x1000;
-	memset(&e, 0xee, sizeof(e));
+	memset(&e, 0, sizeof(e));
 	svm_exit_translate(&m, f, &e);
 	return e.kind;
 }

@@ -14,6 +14,7 @@ enum {
 #define MSR_SFMASK 0xc0000084u
 #define MSR_FS_BASE 0xc0000100u
 #define MSR_GS_BASE 0xc0000101u
+#define MSR_TSC_AUX 0xc0000103u
 #define MSR_KERNEL_GS 0xc0000102u
 #define MSR_PERF_EVT0 0xc0010000u
 #define MSR_PERF_CTR3 0xc0010007u
@@ -99,6 +100,10 @@ bool svm_set_msr(struct vcpu *v, uint32_t msr, uint64_t val)
 	struct svm_vcpu *s = svm_of(v);
 	uint64_t *f = msr_field(s, msr);
 
+	if (msr == MSR_TSC_AUX) {
+		s->unready = true; /* v->tsc_aux holds it */
+		return true;
+	}
 	if (msr == MSR_HWCR)
 		val |= HWCR_TSC_FREQ;
 	else if (msr == MSR_DEBUGCTL && val & ~0x3full)

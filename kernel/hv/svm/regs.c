@@ -62,6 +62,7 @@ void svm_set_cr(struct vcpu *v, enum hv_cr r, uint64_t val)
 	case HV_DR7:
 		m->s.dr7 = val;
 		s->breakpoints = val & 0xff;
+		s->unready = true;
 		svm_dirty(s, CLEAN_DR);
 		return;
 	case HV_CRS: return;

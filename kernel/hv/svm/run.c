@@ -23,6 +23,8 @@ static void svm_prepare_entry(struct vcpu *v, struct svm_vcpu *s, struct svm_cpu
 		wrmsr(MSR_TSC_AUX, v->tsc_aux);
 		cpu->tsc_aux = v->tsc_aux;
 	}
+	cpu->ready_for = s->load_id;
+	s->unready = s->breakpoints;
 	if (s->breakpoints)
 		__asm__ volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
 				 : : "r"(v->dr[0]), "r"(v->dr[1]), "r"(v->dr[2]), "r"(v->dr[3]));
@@ -92,29 +94,29 @@ void svm_run(struct vcpu *v)
 	struct svm_vcpu *s = svm_of(v);
 	struct svm_cpu *cpu = &this_cpu(svm_cpu_data);
 	struct vmcb *m = s->vmcb;
+	uint64_t *live = svm_features.poll_xcr0 ? &v->world->arch.xcr0 : NULL;
 
 	m->s.rax = v->gpr[0];
 	m->s.rsp = v->gpr[4];
 	m->s.rip = v->rip;
 	m->s.rflags = v->rflags;
-	if (unlikely(cpu->host_of != s->load_id || s->asid_generation != cpu->generation || cpu->tsc_aux != v->tsc_aux || s->breakpoints))
+	if (unlikely(cpu->ready_for != s->load_id || s->unready)) /* another vCPU was here, or something changed */
 		svm_prepare_entry(v, s, cpu);
 #ifdef CONFIG_DEBUG
 	svm_check_entry(v, s, cpu);
 #endif
-	svm_enter(v, s->vmcb_pa, cpu->host_pa, svm_features.poll_xcr0 ? &v->world->arch.xcr0 : NULL);
+	svm_enter(v, s->vmcb_pa, cpu->host_pa, live);
 	/* Interrupts were open at STGI: the world may have moved to another CPU, so `cpu` is stale. */
 	v->gpr[0] = m->s.rax;
 	v->gpr[4] = m->s.rsp;
 	v->rip = m->s.rip;
 	v->rflags = m->s.rflags;
-	if (svm_features.poll_xcr0)
-		v->xcr0 = v->world->arch.xcr0;
+	if (live)
+		v->xcr0 = *live;
 	m->c.tlb_control = TLB_KEEP;
 	m->c.event_inj = 0;
-	m->c.clean = svm_features.clean ? CLEAN_ALL : 0;
+	m->c.clean = svm_features.clean_mask;
 #ifdef CONFIG_DEBUG
-	m->c.clean = CLEAN_ALL;
 	*s->shadow = *m;
 #endif
 	svm_exit_translate(m, &svm_features, &v->exit);

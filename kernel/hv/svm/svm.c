@@ -48,6 +48,10 @@ static void svm_detect(void)
 	f->clean = r[3] & SVMF_CLEAN;
 	f->flush_asid = r[3] & SVMF_FLUSH_ASID;
 	f->decode = r[3] & SVMF_DECODE;
+	f->clean_mask = f->clean ? CLEAN_ALL : 0;
+#ifdef CONFIG_DEBUG
+	f->clean_mask = CLEAN_ALL; /* tracked, and checked, where the processor has none too */
+#endif
 	/* Emulators: XSETBV is not intercepted, and addresses written to MSRs are not checked. Every processor with XSAVE has next RIP. */
 	f->poll_xcr0 = !f->nrip && arch_xcr0_host();
 	arch_cpuid(0x80000001, 0, r);

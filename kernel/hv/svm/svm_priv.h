@@ -29,6 +29,7 @@ struct svm_vcpu {
 	enum svm_nmi nmi;
 	uint64_t nmi_iret_rip;
 	bool guest_tf;            /* RFLAGS.TF of the guest under NMI_STEPPING */
+	bool unready;             /* the next entry must look at ASID, TSC_AUX, breakpoints */
 	bool window;              /* int_ctl holds the dummy of an interrupt window */
 	uint8_t tpr;              /* V_TPR as last told to the LAPIC */
 	uint64_t hwcr, nb_cfg, de_cfg, syscfg, debugctl; /* MSRs that hold what was written */
@@ -40,6 +41,7 @@ struct svm_cpu {
 	struct vmcb *host;        /* VMSAVE of the host's segment and syscall state */
 	uint64_t host_pa;
 	uint64_t host_of;         /* load_id whose world's state `host` holds */
+	uint64_t ready_for;       /* load_id that was here last: its ASID and TSC_AUX are in place */
 	uint64_t generation;      /* count << 8 | CPU id + 1: unique on the machine */
 	uint32_t next_asid;
 	uint64_t tsc_aux;         /* in the MSR now */
@@ -47,7 +49,7 @@ struct svm_cpu {
 };
 DECLARE_PERCPU(struct svm_cpu, svm_cpu_data);
 
-struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux, poll_xcr0; };
+struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux, poll_xcr0; uint32_t clean_mask; };
 extern struct svm_features svm_features;
 extern void *svm_msrpm, *svm_iopm;
 
