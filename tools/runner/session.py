@@ -209,7 +209,7 @@ class Session:
             self.exec_done = True
             self.done = self.done or (self.opt.exec_only and not self.vm_names)
         elif words[:1] == ["done"]:
-            self.done = bool(self.vm_names)
+            self.done = self.done or bool(self.vm_names)
 
     def on_stdin(self, fd, _mask):
         data = os.read(fd, 4096)
