@@ -36,10 +36,10 @@ TEST(kinds)
 TEST(ports)
 {
 	CHECK_EQ(translate(SVM_IOIO, 0x21u << 16 | BIT(9) | BIT(4) | 1, 0x1002, &bare), HV_EXIT_IO);
-	CHECK(e.io.port == 0x21 && e.io.size == 1 && e.io.in && !e.io.string && !e.io.rep && e.io.addr_size == 8);
+	CHECK(e.io.port == 0x21 && e.io.size == 1 && e.io.in && !e.io.string);
 	CHECK_EQ(e.insn_len, 2);
-	translate(SVM_IOIO, 0xcf8u << 16 | BIT(6) | BIT(2) | BIT(3), 0x1000 + 20, &bare);
-	CHECK(e.io.port == 0xcf8 && e.io.size == 4 && !e.io.in && e.io.string && e.io.rep);
+	translate(SVM_IOIO, 0xcf8u << 16 | BIT(9) | BIT(6) | BIT(2) | BIT(3), 0x1000 + 20, &bare);
+	CHECK(e.io.port == 0xcf8 && e.io.size == 4 && !e.io.in && e.io.string && e.io.rep && e.io.addr_size == 8);
 	CHECK_EQ(e.insn_len, 0); /* nonsense is not believed */
 }
 
