@@ -13,7 +13,6 @@ struct ldisc {
 	uint32_t head;           /* next to read */
 	uint32_t ready;          /* canonical: end of the finished lines; the line being edited is ready .. tail */
 	uint32_t tail;
-	uint32_t column;         /* of the cursor, for tabs' sake counted only from what was printed */
 	bool stopped;            /* ^S */
 	void (*emit)(void *ctx, const char *bytes, size_t n); /* to the screen */
 	void *ctx;

@@ -7,7 +7,9 @@ struct node fs_root = {
 	.mode = S_IFDIR | 0755, .refs = 1, .ino = 1, .name = "", .parent = &fs_root, .link = LIST_INIT(fs_root.link),
 	.children = LIST_INIT(fs_root.children),
 };
+#define NODES_MAX 8192 /* ring 3 makes them: the kernel's heap is not theirs to fill */
 static uint64_t next_ino = 16;
+static uint32_t nr_nodes;
 static bool core_ready;
 
 void fs_core_init(void)
@@ -21,10 +23,14 @@ void fs_core_init(void)
 
 struct node *node_new(uint32_t mode)
 {
-	struct node *n = kzalloc(sizeof(*n), MT_FS);
+	struct node *n = NULL;
 
-	if (!n)
+	if (__atomic_add_fetch(&nr_nodes, 1, __ATOMIC_RELAXED) <= NODES_MAX)
+		n = kzalloc(sizeof(*n), MT_FS);
+	if (!n) {
+		__atomic_fetch_sub(&nr_nodes, 1, __ATOMIC_RELAXED);
 		return NULL;
+	}
 	n->mode = mode;
 	n->refs = 1;
 	n->ino = __atomic_fetch_add(&next_ino, 1, __ATOMIC_RELAXED);
@@ -49,6 +55,7 @@ void node_unref(struct node *n)
 	if (n->name_owned)
 		kfree((void *)n->name);
 	kfree(n);
+	__atomic_fetch_sub(&nr_nodes, 1, __ATOMIC_RELAXED);
 }
 
 int node_add(struct node *dir, struct node *n, const char *name, bool borrowed)

@@ -7,6 +7,7 @@
 #include "fs/vfs.h"
 
 #define PIPE_SIZE KIB(16)
+#define PIPES_MAX 256 /* 4 MiB of rings at most */
 
 struct pipe {
 	struct mutex lock;
@@ -20,15 +21,26 @@ struct pipe {
 void (*fs_sigpipe_hook)(void);
 static const struct file_ops pipe_ops;
 
+static uint32_t nr_pipes;
+
+static void pipe_free(struct pipe *p)
+{
+	if (p)
+		kfree(p->ring);
+	kfree(p);
+	__atomic_fetch_sub(&nr_pipes, 1, __ATOMIC_RELAXED);
+}
+
 static struct pipe *pipe_new(void)
 {
-	struct pipe *p = kzalloc(sizeof(*p), MT_FS);
+	struct pipe *p = NULL;
 
-	if (!p)
-		return NULL;
-	p->ring = kmalloc(PIPE_SIZE, MT_FS);
-	if (!p->ring) {
-		kfree(p);
+	if (__atomic_add_fetch(&nr_pipes, 1, __ATOMIC_RELAXED) <= PIPES_MAX)
+		p = kzalloc(sizeof(*p), MT_FS);
+	if (p)
+		p->ring = kmalloc(PIPE_SIZE, MT_FS);
+	if (!p || !p->ring) {
+		pipe_free(p);
 		return NULL;
 	}
 	mutex_init(&p->lock, "pipe");
@@ -38,10 +50,8 @@ static struct pipe *pipe_new(void)
 
 void fifo_free(struct node *n)
 {
-	if (!n->pipe)
-		return;
-	kfree(n->pipe->ring);
-	kfree(n->pipe);
+	if (n->pipe)
+		pipe_free(n->pipe);
 }
 
 static bool reads(const struct file *f) { return (f->flags & O_ACCMODE) != O_WRONLY; }
