@@ -60,15 +60,30 @@ static void answer_state(struct vcpu *v, const struct cpuid_table *t, uint8_t fi
 void cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
 	const struct cpuid_table *t = table_of(v->vm);
-	uint8_t fix;
-	const struct cpuid_regs *e = cpuid_find(t, leaf, sub, &fix);
+	const struct cpuid_regs *e = cpuid_find(t, leaf, sub);
 
 	out[0] = e->r[0];
 	out[1] = e->r[1];
 	out[2] = e->r[2];
 	out[3] = e->r[3];
-	if (fix)
-		answer_state(v, t, fix, sub, out);
+	if (e->fix)
+		answer_state(v, t, (uint8_t)e->fix, sub, out);
+}
+
+void cpuid_execute(struct vcpu *v)
+{
+	uint32_t leaf = (uint32_t)v->gpr[0], sub = (uint32_t)v->gpr[1], out[4];
+	const struct cpuid_regs *e = cpuid_find(table_of(v->vm), leaf, sub);
+	const uint32_t *r = e->r;
+
+	if (unlikely(e->fix)) {
+		cpuid_answer(v, leaf, sub, out);
+		r = out;
+	}
+	v->gpr[0] = r[CPUID_EAX];
+	v->gpr[3] = r[CPUID_EBX];
+	v->gpr[1] = r[CPUID_ECX];
+	v->gpr[2] = r[CPUID_EDX];
 }
 
 uint64_t cpuid_guest_xcr0_mask(const struct vm *vm) { return table_of(vm)->xcr0_mask; }

@@ -61,8 +61,10 @@ static struct cpuid_regs *add(struct cpuid_table *t, uint32_t leaf, uint8_t fix,
 		s->first = (uint8_t)t->entries;
 	s->subs++;
 	s->fix = fix;
+	s->single = s->subs == 1 && fix != FIX_EXTENDED;
 	t->entries++;
 	memcpy(e->r, r, sizeof(e->r));
+	e->fix = fix;
 	return e;
 }
 
@@ -248,14 +250,13 @@ uint64_t cpuid_cr4_bits(const uint32_t f1[4], const uint32_t f7[4])
 static void build_masks(struct cpuid_table *t, cpuid_source *host)
 {
 	uint32_t h1[4], h7[4], hx[4];
-	uint8_t fix;
 	uint64_t all;
 
 	host(1, 0, h1);
 	host(7, 0, h7);
 	host(EXT_LEAF + 1, 0, hx);
 	all = cpuid_cr4_bits(h1, h7);
-	t->cr4_mask = cpuid_cr4_bits(cpuid_find(t, 1, 0, &fix)->r, cpuid_find(t, 7, 0, &fix)->r) | (all & BIT(24));
+	t->cr4_mask = cpuid_cr4_bits(cpuid_find(t, 1, 0)->r, cpuid_find(t, 7, 0)->r) | (all & BIT(24));
 	t->cr4_hidden = all & ~t->cr4_mask;
 	t->efer_mask = BIT(0) | BIT(8) | BIT(10) | (hx[CPUID_EDX] & BIT(20) ? BIT(11) : 0) | (hx[CPUID_EDX] & BIT(25) ? BIT(14) : 0);
 }
@@ -280,35 +281,18 @@ void cpuid_build(struct cpuid_table *t, cpuid_source *host, const struct cpuid_c
 	build_masks(t, host);
 }
 
-const struct cpuid_regs *cpuid_find(const struct cpuid_table *t, uint32_t leaf, uint32_t sub, uint8_t *fix)
-{
-	static const struct cpuid_regs zero;
-	const struct cpuid_slot *s = &t->slot[leaf >> 30][leaf & (CPUID_CLASS_LEAVES - 1)];
-
-	*fix = FIX_NONE;
-	if ((leaf & 0x3fffffff) >= CPUID_CLASS_LEAVES || !s->subs)
-		return &zero;
-	if (s->subs == 1 && s->fix != FIX_EXTENDED)
-		sub = 0; /* ECX does not matter */
-	else if (sub >= s->subs) {
-		*fix = s->fix == FIX_TOPOLOGY ? s->fix : FIX_NONE;
-		return s->fix == FIX_TOPOLOGY ? &t->entry[s->first + s->subs - 1] : &zero;
-	}
-	*fix = s->fix;
-	return &t->entry[s->first + sub];
-}
+const struct cpuid_regs cpuid_zero;
 
 uint32_t cpuid_xsave_size(const struct cpuid_table *t, uint64_t components, bool compact)
 {
 	uint32_t size = 576; /* legacy area and header */
-	uint8_t fix;
 
 	for (unsigned i = 2; i < 63 && components >> i; i++) {
 		const uint32_t *r;
 
 		if (!(components >> i & 1))
 			continue;
-		r = cpuid_find(t, 0xd, i, &fix)->r;
+		r = cpuid_find(t, 0xd, i)->r;
 		if (compact)
 			size = (r[CPUID_ECX] & 2 ? (uint32_t)ALIGN_UP(size, 64) : size) + r[CPUID_EAX];
 		else

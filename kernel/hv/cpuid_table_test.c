@@ -34,7 +34,7 @@ static void host(uint32_t leaf, uint32_t sub, uint32_t r[4])
 }
 
 static struct cpuid_table t;
-static uint8_t fix;
+static uint32_t fix;
 
 static void build(unsigned vcpus, unsigned cores)
 {
@@ -43,7 +43,13 @@ static void build(unsigned vcpus, unsigned cores)
 
 	cpuid_build(&t, host, &c);
 }
-static const uint32_t *leaf(uint32_t l, uint32_t sub) { return cpuid_find(&t, l, sub, &fix)->r; }
+static const uint32_t *leaf(uint32_t l, uint32_t sub)
+{
+	const struct cpuid_regs *e = cpuid_find(&t, l, sub);
+
+	fix = e->fix;
+	return e->r;
+}
 
 TEST(recognised_as_vmware)
 {

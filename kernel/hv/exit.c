@@ -58,13 +58,7 @@ static enum exit_action exit_window(struct vcpu *v)
 
 static enum exit_action exit_cpuid(struct vcpu *v)
 {
-	uint32_t r[4];
-
-	cpuid_answer(v, (uint32_t)v->gpr[RAX], (uint32_t)v->gpr[RCX], r);
-	v->gpr[RAX] = r[0];
-	v->gpr[RBX] = r[1];
-	v->gpr[RCX] = r[2];
-	v->gpr[RDX] = r[3];
+	cpuid_execute(v);
 	return exit_skip(v, 2);
 }
 

@@ -12,6 +12,7 @@ int cpuid_create(struct vm *vm);                 /* fills vm->cpuid; -ENOMEM */
 void cpuid_free(struct vm *vm);
 /* Answer for this vCPU (APIC ids, OSXSAVE, XSAVE size follow its state). */
 void cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t sub, uint32_t out[4]);
+void cpuid_execute(struct vcpu *v);              /* the instruction: leaf and sub-leaf from its registers, the answer into them */
 uint64_t cpuid_guest_xcr0_mask(const struct vm *vm);  /* XCR0 bits that the guest may set */
 uint64_t cpuid_guest_cr4_mask(const struct vm *vm);   /* CR4 bits that it may set */
 uint64_t cpuid_guest_efer_mask(const struct vm *vm);
