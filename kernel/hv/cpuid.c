@@ -46,6 +46,7 @@ static void answer_state(struct vcpu *v, const struct cpuid_table *t, uint8_t fi
 		out[CPUID_EDX] = v->apic_id;
 		break;
 	case FIX_XSTATE:
+		vcpu_sync_xcr0(v);
 		if (sub < 2)
 			out[CPUID_EBX] = cpuid_xsave_size(t, sub ? v->xcr0 | v->xss : v->xcr0, sub);
 		break;

@@ -36,6 +36,7 @@ enum exit_action exit_xsetbv(struct vcpu *v);
 enum exit_action exit_skip(struct vcpu *v, unsigned natural); /* RIP past the instruction at it; natural: its length without prefixes */
 bool xcr0_valid(struct vcpu *v, uint64_t val);
 bool cr_write(struct vcpu *v, unsigned cr, uint64_t val);    /* all checks of MOV to CR; false: #GP */
+void vcpu_sync_xcr0(struct vcpu *v);                         /* v->xcr0 as the guest has it now; inside run */
 void vcpu_load_xcr0(struct vcpu *v);                         /* after v->xcr0 changed in its own world */
 void inject_events(struct vcpu *v);                          /* what is pending goes in, or its window opens */
 bool inject_wakes(struct vcpu *v);                           /* does anything end HLT? */

@@ -28,6 +28,19 @@ void vcpu_load_xcr0(struct vcpu *v)
 	arch_irq_restore(flags);
 }
 
+/* XSETBV need not exit (QEMU's SVM does not intercept it): the register itself is the truth while the guest's state is loaded. */
+void vcpu_sync_xcr0(struct vcpu *v)
+{
+#ifndef __KERNEL_HOST_TEST__
+	uint32_t lo, hi;
+
+	if (!arch_xcr0_host())
+		return;
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	v->xcr0 = lo | (uint64_t)hi << 32;
+#endif
+}
+
 struct host_fpu { void *area; uint64_t xcr0; };
 
 static struct host_fpu fpu_enter(struct vcpu *v)
@@ -51,6 +64,7 @@ static void fpu_leave(struct vcpu *v, struct host_fpu h)
 	struct world *w = v->world;
 	uint64_t host = arch_xcr0_host();
 
+	vcpu_sync_xcr0(v);
 #ifndef __KERNEL_HOST_TEST__
 	if (host)
 		__asm__ volatile("xsetbv" : : "a"((uint32_t)host), "d"((uint32_t)(host >> 32)), "c"(0));
@@ -138,7 +152,7 @@ static inline bool ready_to_enter(struct vcpu *v)
 		arch_irq_enable();
 		return false;
 	}
-	if (unlikely(v->cpu != arch_cpu_id()))
+	if (unlikely(v->cpu != v->world->cpu))
 		load_here(v);
 	generation = __atomic_load_n(&v->vm->nested.generation, __ATOMIC_ACQUIRE);
 	if (unlikely(v->entered_generation != generation)) {

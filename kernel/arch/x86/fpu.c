@@ -81,9 +81,19 @@ void arch_fpu_restore(const void *area)
 
 static bool xcr0_differs(const struct arch_context *c) { return host_xcr0 && c->xcr0 && c->xcr0 != host_xcr0; }
 
+static uint64_t xgetbv(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return lo | (uint64_t)hi << 32;
+}
+
 void fpu_switch(struct arch_context *from, struct arch_context *to)
 {
 	if (from->fpu) {
+		if (host_xcr0 && from->xcr0) /* a guest may have changed it without an exit */
+			from->xcr0 = xgetbv();
 		if (xcr0_differs(from))
 			xsetbv(host_xcr0);
 		arch_fpu_save(from->fpu);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The world switch: void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa, uint64_t *xcr0), interrupts off.
+ * The world switch: void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa), interrupts off.
  *
  * GIF stays 0 from CLGI to STGI, so nothing of the host runs while GS, FS, TR and the syscall MSRs are the guest's. The host's
  * IF is 1 at VMRUN, which lets physical interrupts end guest mode (V_INTR_MASKING, APM 15.21.1); they are taken at STGI, when
  * VMLOAD has brought back the host's GS, and CLI closes the door again. v->gpr[16] stands at offset 0: rax rcx rdx rbx rsp
- * rbp rsi rdi r8 .. r15; rax and rsp travel through the VMCB. xcr0, unless NULL, gets the XCR0 that the guest left, before
- * anything can switch worlds.
+ * rbp rsi rdi r8 .. r15; rax and rsp travel through the VMCB.
  */
 	.text
 	.globl svm_enter
@@ -19,7 +18,6 @@ svm_enter:
 	push %r13
 	push %r14
 	push %r15
-	push %rcx		/* xcr0 */
 	push %rdx		/* host_pa */
 	push %rdi		/* v */
 	mov %rsi, %rax
@@ -59,15 +57,7 @@ svm_enter:
 	mov %r13, 104(%rax)
 	mov %r14, 112(%rax)
 	mov %r15, 120(%rax)
-	mov 16(%rsp), %rdi
-	test %rdi, %rdi
-	jz 1f
-	xor %ecx, %ecx
-	xgetbv
-	shl $32, %rdx
-	or %rdx, %rax
-	mov %rax, (%rdi)
-1:	add $24, %rsp
+	add $16, %rsp
 	pop %r15
 	pop %r14
 	pop %r13

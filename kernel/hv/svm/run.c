@@ -94,7 +94,6 @@ void svm_run(struct vcpu *v)
 	struct svm_vcpu *s = svm_of(v);
 	struct svm_cpu *cpu = &this_cpu(svm_cpu_data);
 	struct vmcb *m = s->vmcb;
-	uint64_t *live = svm_features.poll_xcr0 ? &v->world->arch.xcr0 : NULL;
 
 	m->s.rax = v->gpr[0];
 	m->s.rsp = v->gpr[4];
@@ -105,14 +104,12 @@ void svm_run(struct vcpu *v)
 #ifdef CONFIG_DEBUG
 	svm_check_entry(v, s, cpu);
 #endif
-	svm_enter(v, s->vmcb_pa, cpu->host_pa, live);
+	svm_enter(v, s->vmcb_pa, cpu->host_pa);
 	/* Interrupts were open at STGI: the world may have moved to another CPU, so `cpu` is stale. */
 	v->gpr[0] = m->s.rax;
 	v->gpr[4] = m->s.rsp;
 	v->rip = m->s.rip;
 	v->rflags = m->s.rflags;
-	if (live)
-		v->xcr0 = *live;
 	m->c.tlb_control = TLB_KEEP;
 	m->c.event_inj = 0;
 	m->c.clean = svm_features.clean_mask;

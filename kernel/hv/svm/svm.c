@@ -52,8 +52,6 @@ static void svm_detect(void)
 #ifdef CONFIG_DEBUG
 	f->clean_mask = CLEAN_ALL; /* tracked, and checked, where the processor has none too */
 #endif
-	/* Emulators: XSETBV is not intercepted, and addresses written to MSRs are not checked. Every processor with XSAVE has next RIP. */
-	f->poll_xcr0 = !f->nrip && arch_xcr0_host();
 	arch_cpuid(0x80000001, 0, r);
 	f->tsc_aux = r[3] & BIT(27);
 	log_info("svm: nested paging, %u ASIDs%s%s%s%s", f->asids, f->nrip ? ", next RIP" : "", f->decode ? ", decode assists" : "",

@@ -49,7 +49,7 @@ struct svm_cpu {
 };
 DECLARE_PERCPU(struct svm_cpu, svm_cpu_data);
 
-struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux, poll_xcr0; uint32_t clean_mask; };
+struct svm_features { uint32_t edx, asids; bool nrip, decode, clean, flush_asid, tsc_aux; uint32_t clean_mask; };
 extern struct svm_features svm_features;
 extern void *svm_msrpm, *svm_iopm;
 
@@ -57,7 +57,7 @@ static inline struct svm_vcpu *svm_of(const struct vcpu *v) { return v->backend;
 static inline void svm_dirty(struct svm_vcpu *s, uint32_t groups) { s->vmcb->c.clean &= ~groups; }
 
 /* enter.S: STI under CLGI, VMRUN, pending host interrupts taken at STGI, CLI */
-void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa, uint64_t *xcr0);
+void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa);
 
 /* run.c */
 void svm_run(struct vcpu *v);
