@@ -82,6 +82,18 @@ static void *timekeeper(void *arg)
 	printf("memcheck: %llu sleeps ended\n", (unsigned long long)naps);
 	return NULL;
 }
+/* Numbered lines of known text: what the console carries must come out whole and in order. */
+static void *chatter(void *arg)
+{
+	(void)arg;
+	for (unsigned n = 0; !stop && !wrong; n++) {
+		struct timespec nap = { 0, 2000000 };
+
+		printf("chatter %u abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\n", n);
+		nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
 static int spin(double seconds)
 {
 	uint64_t end = now() + (uint64_t)(seconds * 1e9), loops = 0;
@@ -97,13 +109,14 @@ static int spin(double seconds)
 int main(int argc, char **argv)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	pthread_t t[64], k;
+	pthread_t t[64], k, c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 3 && !strcmp(argv[1], "spin"))
 		return spin(atof(argv[2]));
 	rounds = argc > 1 ? atoi(argv[1]) : 1;
 	pthread_create(&k, NULL, timekeeper, NULL);
+	pthread_create(&c, NULL, chatter, NULL);
 	for (long i = 0; i < cpus && i < 64; i++) {
 		cpu_set_t set;
 
@@ -116,6 +129,7 @@ int main(int argc, char **argv)
 		pthread_join(t[i], NULL);
 	stop = 1;
 	pthread_join(k, NULL);
+	pthread_join(c, NULL);
 	printf("memcheck: %ld threads, %d rounds, %s\n", cpus, rounds, wrong ? "WRONG" : "right");
 	return wrong;
 }

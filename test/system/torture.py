@@ -7,12 +7,21 @@ import re
 from harness import check, guest_file, run_guest, scenario
 
 
+def check_chatter(run):
+    """Every line that the guest's chatter thread wrote came out, whole and in order."""
+    lines = re.findall(r"^chatter (\d+) (\w*)$", run.out, re.M)
+    check(len(lines) > 20, f"{len(lines)} lines of chatter\n{run.tail()}")
+    for want, (number, text) in enumerate(lines):
+        check(int(number) == want and text == "abcdefghijklmnopqrstuvwxyz" * 2, f"line {want} of the chatter came out as {number} {text}")
+
+
 def torture(log, label, rounds, settings, want_rounds=0, want_moves=0, timeout=400):
     args = [a for s in settings for a in ("--set", s)]
-    run = run_guest("--kernel", guest_file("l2.vmlinux"), "--initrd", guest_file("linux.cpio"), "--append", f"console=ttyS0 panic=-1 t=check={rounds}",
+    run = run_guest("--kernel", guest_file("l2.vmlinux"), "--initrd", guest_file("linux.cpio"), "--append", f"console=ttyS0 quiet panic=-1 t=check={rounds}",
                     "--cpus", 2, "--memory", 256, *args, timeout=timeout)
     run.expect_status(0).expect("GUEST check-ok", r"memcheck: 2 threads, \d+ rounds, right")
     run.forbid("WRONG", "soft lockup")
+    check_chatter(run)
     m = re.search(r"torture: (\d+) rounds, (\d+) moves", run.host)
     check(m, f"no account of the torture in the host's log\n{run.tail()}")
     log(f"{label}: {m[0]}")
