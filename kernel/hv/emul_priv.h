@@ -82,10 +82,9 @@ enum emul_cont { CONT_NONE, CONT_INSN, CONT_PORT, CONT_STRING, CONT_RPC, CONT_CO
 /* Where the last code page was found (emul_walk.c). Not state: forgotten at will. */
 struct emul_fetch {
 	uint64_t page, cr3, cr4, efer, generation;
-	hpa_t frame;
+	struct window_hint frame;    /* first byte of the page */
 	unsigned entries;
-	hpa_t slot[5];
-	uint64_t pte[5];
+	struct { struct window_hint at; uint64_t pte; } entry[5];
 };
 
 /* v->emul. Between exits it is meaningful only while cont is not CONT_NONE. */

@@ -299,13 +299,13 @@ static const void *fetch_walk(struct vcpu *v, struct paging *pg, uint64_t gva)
 		window_put(p);
 		if (unlikely(!(pte & PTE_P)))
 			return NULL;
-		f->slot[f->entries] = at;
-		f->pte[f->entries++] = pte;
+		f->entry[f->entries].at = window_hint(at);
+		f->entry[f->entries++].pte = pte;
 		if (entry_is_leaf(pg, pte, level)) {
 			p = fast_pointer(v, leaf_address(pg, pte, gva, level), &at);
 			if (p && pg->entry == 8) {
 				f->page = gva >> PAGE_SHIFT;
-				f->frame = hpa(at.v & ~PAGE_MASK);
+				f->frame = window_hint(hpa(at.v & ~PAGE_MASK));
 				f->cr3 = pg->r.cr3;
 				f->cr4 = pg->r.cr4;
 				f->efer = pg->r.efer;
@@ -320,7 +320,8 @@ static const void *fetch_walk(struct vcpu *v, struct paging *pg, uint64_t gva)
 static inline bool fetch_remembered(struct vcpu *v, const struct hv_paging *r, uint64_t gva, uint8_t buf[16])
 {
 	const struct emul_fetch *f = &EMUL_OF(v)->fetch;
-	const uint64_t *p;
+	const struct window_cpu *w;
+	const uint8_t *p;
 	uint64_t flags;
 	unsigned i = 0;
 
@@ -328,16 +329,19 @@ static inline bool fetch_remembered(struct vcpu *v, const struct hv_paging *r, u
 		     (gva & PAGE_MASK) > PAGE_SIZE - 16))
 		return false;
 	flags = arch_irq_save();
+	w = window_here();
 	if (unlikely(f->generation != __atomic_load_n(&v->vm->nested.generation, __ATOMIC_ACQUIRE)))
 		goto no;
 	do {
-		p = window_peek(f->slot[i]);
-		if (unlikely(!p || READ_ONCE(*p) != f->pte[i]))
+		const uint64_t *entry = window_look(w, &f->entry[i].at);
+
+		if (unlikely(!entry || READ_ONCE(*entry) != f->entry[i].pte))
 			goto no;
 	} while (++i < f->entries);
-	p = window_peek(hpa(f->frame.v | (gva & PAGE_MASK)));
+	p = window_look(w, &f->frame);
 	if (unlikely(!p))
 		goto no;
+	p += gva & PAGE_MASK;
 	__builtin_memcpy(buf, p, 16);
 	arch_irq_restore(flags);
 	return true;
