@@ -23,6 +23,8 @@
 #define LEGACY_HOLE 0xa0000ull
 #define LEGACY_HOLE_END 0xc0000ull
 #define GIB_SHIFT 30
+#define BUSY_YIELDS 4
+#define BUSY_SLEEP_NS 50000
 
 COUNTER(nested_first_touch, "hv.nested.first-touch");
 COUNTER(nested_faults, "hv.nested.faults");
@@ -362,9 +364,19 @@ static int fault_once(struct vm *vm, uint64_t at, bool write, enum page_kind kin
 	return r;
 }
 
+/* Whoever has the entry BUSY may need this CPU, and takes long when a block is zeroed or copied. */
+static void entry_wait(unsigned tries)
+{
+	if (tries < BUSY_YIELDS)
+		sched_yield();
+	else
+		sched_sleep_ns(BUSY_SLEEP_NS);
+}
+
 int nested_fault(struct vm *vm, gpa_t at, bool write, bool exec)
 {
 	enum page_kind kind = page_kind(vm, at.v);
+	unsigned tries = 0;
 	int r;
 
 	(void)exec; /* everything can be executed */
@@ -372,7 +384,7 @@ int nested_fault(struct vm *vm, gpa_t at, bool write, bool exec)
 		return -EFAULT;
 	counter_add(nested_faults, 1);
 	while ((r = fault_once(vm, at.v, write, kind)) == -EAGAIN)
-		sched_yield(); /* whoever has it BUSY may need this CPU */
+		entry_wait(tries++);
 	if (r == -ENOMEM || (r && kind == PAGE_RAM)) {
 		log_error("VM %u: promised memory is not there (guest address %#llx)", vm->id, (unsigned long long)at.v);
 		r = -EFAULT;
