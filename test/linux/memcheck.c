@@ -87,7 +87,7 @@ static void *chatter(void *arg)
 {
 	(void)arg;
 	for (unsigned n = 0; !stop && !wrong; n++) {
-		struct timespec nap = { 0, 2000000 };
+		struct timespec nap = { 0, 200000 };
 
 		printf("chatter %u abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\n", n);
 		nanosleep(&nap, NULL);

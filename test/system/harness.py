@@ -88,7 +88,7 @@ def run_tool(tool, args, build, timeout, stdin):
                "--host-exec-log", f"{tmp}/exec.log"]
         if tool == "run-guest":
             cmd += ["--serial-dir", f"{tmp}/serial"]
-        done = subprocess.run(cmd + [str(a) for a in args], input=stdin, capture_output=True, timeout=timeout + 60, check=False)
+        done = subprocess.run(cmd + [str(a) for a in args], input=stdin, capture_output=True, timeout=timeout + 90, check=False)
         serial = {f[:-4]: read_text(f"{tmp}/serial/{f}") for f in os.listdir(f"{tmp}/serial")} if os.path.isdir(f"{tmp}/serial") else {}
         text = lambda b: b.decode("utf-8", "replace").replace("\r", "")  # noqa: E731
         return Run(done.returncode, text(done.stdout), text(done.stderr), read_text(f"{tmp}/host.log"), read_text(f"{tmp}/exec.log"), serial)
@@ -96,7 +96,7 @@ def run_tool(tool, args, build, timeout, stdin):
         shutil.rmtree(tmp, ignore_errors=True)
 
 
-def run_guest(*args, build=DEBUG, timeout=240, stdin=b""):
+def run_guest(*args, build=DEBUG, timeout=600, stdin=b""):
     return run_tool("run-guest", args, build, timeout, stdin)
 
 

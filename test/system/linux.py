@@ -55,7 +55,7 @@ def reboot_exit(log):
 @scenario("linux.reboot.restart", seconds=25)
 def reboot_restart(log):
     """A reboot starts the guest again: seen by its second start-up, after which the time limit ends the run."""
-    run = boot("l2.vmlinux", 2, action="reboot", timeout=40)
+    run = boot("l2.vmlinux", 2, action="reboot", timeout=90)
     check(run.status == 124 and run.out.count("GUEST up") >= 2, f"{run.out.count('GUEST up')} starts\n{run.tail()}")
 
 

@@ -15,7 +15,7 @@ def check_chatter(run):
         check(int(number) == want and text == "abcdefghijklmnopqrstuvwxyz" * 2, f"line {want} of the chatter came out as {number} {text}")
 
 
-def torture(log, label, rounds, settings, want_rounds=0, want_moves=0, timeout=400):
+def torture(log, label, rounds, settings, want_rounds=0, want_moves=0, timeout=900):
     args = [a for s in settings for a in ("--set", s)]
     run = run_guest("--kernel", guest_file("l2.vmlinux"), "--initrd", guest_file("linux.cpio"), "--append", f"console=ttyS0 quiet panic=-1 t=check={rounds}",
                     "--cpus", 2, "--memory", 256, *args, timeout=timeout)
@@ -31,7 +31,7 @@ def torture(log, label, rounds, settings, want_rounds=0, want_moves=0, timeout=4
 
 @scenario("torture.save-load", seconds=120)
 def save_load(log):
-    torture(log, "save, destroy, load", 30, ["mica.torture.exits=1000"], want_rounds=200)
+    torture(log, "save, destroy, load", 50, ["mica.torture.exits=1000"], want_rounds=200)
 
 
 @scenario("torture.memory", seconds=90)
@@ -41,7 +41,7 @@ def memory(log):
 
 @scenario("torture.both", seconds=120)
 def both(log):
-    torture(log, "both", 30, ["mica.torture.exits=1000", "mica.torture.memory=1"], want_rounds=200, want_moves=1000)
+    torture(log, "both", 50, ["mica.torture.exits=1000", "mica.torture.memory=1"], want_rounds=200, want_moves=1000)
 
 
 @scenario("torture.long", seconds=1800, soak_only=True)
