@@ -34,24 +34,24 @@ void emul_advance(struct vcpu *v, unsigned len)
 
 /* ---- lengths of instructions that exits imply ---- */
 
-/* The usual spelling of each kind's instruction. */
-static const struct spelling { uint8_t len, b[3]; } spelling[HV_EXIT_KINDS] = {
-	[HV_EXIT_CPUID] = { 2, { 0x0f, 0xa2 } },
-	[HV_EXIT_RDMSR] = { 2, { 0x0f, 0x32 } },
-	[HV_EXIT_WRMSR] = { 2, { 0x0f, 0x30 } },
-	[HV_EXIT_HLT] = { 1, { 0xf4 } },
-	[HV_EXIT_HYPERCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
-	[HV_EXIT_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
-	[HV_EXIT_PAUSE] = { 2, { 0xf3, 0x90 } },
+const struct emul_spelling emul_spelling[HV_EXIT_KINDS] = {
+	[HV_EXIT_CPUID] = { 0xa20f, 0xffff, 2 },
+	[HV_EXIT_RDMSR] = { 0x320f, 0xffff, 2 },
+	[HV_EXIT_WRMSR] = { 0x300f, 0xffff, 2 },
+	[HV_EXIT_HLT] = { 0xf4, 0xff, 1 },
+	[HV_EXIT_HYPERCALL] = { 0xd9010f, 0xffffff, 3 },
+	[HV_EXIT_XSETBV] = { 0xd1010f, 0xffffff, 3 },
+	[HV_EXIT_PAUSE] = { 0x90f3, 0xffff, 2 },
 };
 
-static inline unsigned spelled(const uint8_t *p, unsigned n, enum hv_exit_kind kind)
+static unsigned spelled(const uint8_t *p, unsigned n, enum hv_exit_kind kind)
 {
-	const struct spelling *s = &spelling[kind];
+	const struct emul_spelling *s = &emul_spelling[kind];
+	uint32_t first = 0;
 
-	if (likely(s->len && n >= s->len && p[0] == s->b[0] && (s->len < 2 || p[1] == s->b[1]) && (s->len < 3 || p[2] == s->b[2])))
-		return s->len;
-	return 0;
+	for (unsigned i = 0; i < n && i < 3; i++)
+		first |= (uint32_t)p[i] << 8 * i;
+	return n >= s->length && (first & s->mask) == s->value ? s->length : 0;
 }
 
 /* After prefixes: the same, and what has several spellings. */
@@ -101,9 +101,9 @@ unsigned emul_simple_length(const uint8_t *bytes, unsigned n, enum hv_exit_kind 
 	return len && i + len <= 15 ? i + len : 0;
 }
 
-unsigned emul_exit_length(struct vcpu *v)
+unsigned emul_exit_length_slow(struct vcpu *v)
 {
-	uint8_t bytes[16];
+	uint8_t bytes[16] __attribute__((aligned(8)));
 	unsigned mode, n, len;
 
 	n = emul_fetch_page(v, bytes, &mode);

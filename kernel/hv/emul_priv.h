@@ -80,11 +80,12 @@ struct emul_access { gpa_t gpa; uint64_t val; uint8_t size; bool write; };
 enum emul_cont { CONT_NONE, CONT_INSN, CONT_PORT, CONT_STRING, CONT_RPC, CONT_COUNT };
 
 /* Where the last code page was found (emul_walk.c). Not state: forgotten at will. */
+struct emul_fetch_entry { struct window_hint at; uint64_t pte; };
 struct emul_fetch {
 	uint64_t page, cr3, cr4, efer, generation;
 	struct window_hint frame;    /* first byte of the page */
 	unsigned entries;
-	struct { struct window_hint at; uint64_t pte; } entry[5];
+	struct emul_fetch_entry entry[5];
 };
 
 /* v->emul. Between exits it is meaningful only while cont is not CONT_NONE. */
@@ -125,7 +126,7 @@ bool emul_canonical(struct vcpu *v, uint64_t linear);
 
 /* ---- emul_walk.c ---- */
 /* Bytes at CS:RIP without sleeping, up to 16 and not past the page; how many. *mode as emul_mode(). */
-unsigned emul_fetch_page(struct vcpu *v, uint8_t buf[16], unsigned *mode);
+unsigned emul_fetch_page(struct vcpu *v, uint8_t buf[16] /* 8-aligned */, unsigned *mode);
 
 /* ---- emul_mem.c: RAM and devices by linear address ---- */
 enum emul_step emul_translate(struct vcpu *v, uint64_t linear, unsigned walk, gpa_t *out);
@@ -166,6 +167,9 @@ void emul_xmm_set(struct vcpu *v, unsigned reg, const uint64_t val[2]);
 uint32_t emul_pkru(struct vcpu *v);
 
 /* ---- emul.c ---- */
+/* The usual bytes of the instruction that an exit kind implies, under a mask; length 0: none. */
+extern const struct emul_spelling { uint32_t value, mask; uint8_t length; } emul_spelling[HV_EXIT_KINDS];
+unsigned emul_exit_length_slow(struct vcpu *v);
 /* RIP past an instruction of len bytes, shadow, RF, TF. */
 void emul_advance(struct vcpu *v, unsigned len);
 /* Fetches and decodes at RIP into e->insn. */
