@@ -263,6 +263,23 @@ bool runq_steal(struct runq *rq)
 	return false;
 }
 
+/* Looks without locks: a wrong guess is put right the next time. */
+unsigned runq_lighter(const struct runq *rq, const struct world *w)
+{
+	uint64_t allowed = w->affinity & READ_ONCE(online_mask);
+	unsigned best = rq->cpu, least = rq->policy.nr - 1;
+
+	for (unsigned cpu = 0; cpu < cpu_count; cpu++) {
+		unsigned nr = READ_ONCE(per_cpu(runq, cpu).policy.nr);
+
+		if ((allowed & BIT(cpu)) && nr < least) {
+			best = cpu;
+			least = nr;
+		}
+	}
+	return best;
+}
+
 void runq_offer(uint64_t allowed)
 {
 	uint64_t idle = READ_ONCE(idle_mask) & allowed;

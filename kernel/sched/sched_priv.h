@@ -19,6 +19,7 @@ struct runq {
 	uint64_t until;                /* of the world being switched to: its slice ends, 0 unwatched */
 	bool watched;                  /* the slice timer stands for the running world, or is just being set */
 	struct timer slice;            /* this CPU, interrupts off */
+	uint64_t balance_ns;           /* next time to look for a CPU with less to do */
 	struct world *dead;            /* switched away from for ever: for finish_switch() */
 	struct world *evicted;         /* switched away from, may not stay on this CPU */
 };
@@ -34,6 +35,7 @@ void runq_put(struct world *w, uint32_t slice_ns); /* READY and in no queue: int
 void runq_charge(struct runq *rq, struct world *w, uint64_t now);
 bool runq_steal(struct runq *rq);                /* an idle CPU looks elsewhere for work */
 unsigned runq_place(const struct world *w);      /* where it shall wait; an idle CPU that this chooses is claimed */
+unsigned runq_lighter(const struct runq *rq, const struct world *w); /* a CPU with at least two worlds less, else this one */
 void runq_offer(uint64_t allowed);               /* one idle CPU of these shall look for work */
 void runq_resched(struct runq *rq);              /* its CPU shall choose again; lock held */
 void runq_ipi(void);

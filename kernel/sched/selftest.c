@@ -80,6 +80,42 @@ static void test_shares(void)
 	expect(!light.active && !heavy.active, "groups count runnable worlds wrongly");
 }
 
+/* ---- balance: four busy worlds on each of two CPUs; one side's leave, and the others spread ---- */
+static uint32_t spread_on[2]; /* worlds that ended on each CPU */
+
+static void spread(void *arg)
+{
+	(void)arg;
+	while (clock_ns() < burn_until)
+		sched_preempt();
+	__atomic_fetch_add(&spread_on[current->cpu & 1], 1, __ATOMIC_RELAXED);
+	helper_done();
+}
+
+static void blocker(void *arg)
+{
+	while (clock_ns() < burn_until - 600 * MS)
+		;
+	if (!arg) /* one stays, so that the CPU is never idle and cannot steal */
+		while (clock_ns() < burn_until)
+			;
+	helper_done();
+}
+
+static void test_balance(void)
+{
+	if (cpu_count < 2)
+		return;
+	burn_until = clock_ns() + 700 * MS;
+	for (uintptr_t i = 0; i < 4; i++)
+		helper_start("blocker", blocker, (void *)i, NULL, BIT(1));
+	for (uintptr_t i = 0; i < 4; i++)
+		helper_start("spread", spread, (void *)i, NULL, BIT(0) | BIT(1));
+	helpers_wait();
+	log_info("selftest balance: %u and %u", spread_on[0], spread_on[1]);
+	expect(spread_on[1] >= 1 && spread_on[0] >= 1, "busy worlds stay crowded on one CPU");
+}
+
 /* ---- a mutex under contention on all CPUs ---- */
 #define HAMMERS 8
 #define ROUNDS 2000
@@ -214,6 +250,7 @@ static void selftest(void *arg)
 	part("churn", test_churn);
 	part("calls", test_calls);
 	part("shares", test_shares);
+	part("balance", test_balance);
 	log_info("selftest: all ok");
 	arch_power_off();
 }

@@ -17,6 +17,8 @@ bool sched_running;
 COUNTER(sched_switches, "sched.switches");
 COUNTER(sched_preemptions, "sched.preemptions");
 
+#define BALANCE_NS 50000000ull /* a crowded CPU gives one world away at most this often */
+
 enum why { WHY_PREEMPT, WHY_YIELD, WHY_LEAVE /* blocked or dead */ };
 
 #ifndef __KERNEL_HOST_TEST__
@@ -33,7 +35,7 @@ static struct world *world_of(struct policy_entity *e) { return container_of(e, 
 static struct world *choose(struct runq *rq, struct world *prev, enum why why, uint64_t now, uint64_t *until)
 {
 	struct policy_entity *e;
-	bool may_stay = why != WHY_LEAVE && prev != rq->idle && (prev->affinity & BIT(rq->cpu));
+	bool may_stay = prev != rq->idle && prev->state == WORLD_RUNNING; /* neither blocked, dead nor evicted */
 
 	*until = 0;
 	if (!rq->policy.nr && !runq_steal(rq))
@@ -73,15 +75,23 @@ static void finish_switch(uint64_t until)
 		runq_put(evicted, POLICY_SLICE_NS);
 }
 
-/* prev may not run here any more: it leaves the queue now, and enters another one once its registers are saved. */
-static void evict(struct runq *rq, struct world *prev)
+/* prev may not stay, or another CPU has at least two worlds less: it leaves the queue now, and enters that one's once its registers are saved. */
+static void evict(struct runq *rq, struct world *prev, uint64_t now)
 {
-	if (!(prev->affinity & BIT(rq->cpu)) && prev->state == WORLD_RUNNING) {
-		world_set_state(prev, WORLD_READY);
-		policy_leave(&rq->policy, &prev->entity);
-		prev->cpu = runq_place(prev);
-		rq->evicted = prev;
+	unsigned to = rq->cpu;
+
+	if (!(prev->affinity & BIT(rq->cpu))) {
+		to = runq_place(prev);
+	} else if (rq->policy.nr > 2 && now >= rq->balance_ns) {
+		rq->balance_ns = now + BALANCE_NS;
+		to = runq_lighter(rq, prev);
 	}
+	if (to == rq->cpu)
+		return;
+	world_set_state(prev, WORLD_READY);
+	policy_leave(&rq->policy, &prev->entity);
+	prev->cpu = to;
+	rq->evicted = prev;
 }
 
 /* Leaves rq unlocked. Interrupts off. */
@@ -95,7 +105,7 @@ static void schedule_locked(struct runq *rq, enum why why)
 	if (why == WHY_LEAVE)
 		runq_leave(rq, prev);
 	else if (prev != rq->idle)
-		evict(rq, prev);
+		evict(rq, prev, now);
 	next = choose(rq, prev, why, now, &until);
 	rq->watched = until != 0;
 	idle_mask_set(rq->cpu, next == rq->idle);
