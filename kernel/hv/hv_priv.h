@@ -30,7 +30,7 @@ int msr_load(struct vcpu *v, struct state_in *in);
 
 /* ---- exit.c, run.c, inject.c, report.c ---- */
 enum exit_action { EXIT_RESUME, EXIT_TO_RING3, EXIT_BLOCK /* halted: wait */, EXIT_STOP };
-enum exit_action exit_handle(struct vcpu *v);
+extern enum exit_action (*const exit_handler[HV_EXIT_KINDS])(struct vcpu *v); /* by v->exit.kind */
 enum exit_action exit_cr_access(struct vcpu *v);             /* exit_cr.c: MOV CR, CLTS, LMSW, SMSW, MOV DR */
 enum exit_action exit_xsetbv(struct vcpu *v);
 enum exit_action exit_skip(struct vcpu *v, unsigned natural); /* RIP past the instruction at it; natural: its length without prefixes */

@@ -201,7 +201,7 @@ static int run_loop(struct vcpu *v)
 		__atomic_store_n(&v->mode, VCPU_KERNEL, __ATOMIC_RELEASE);
 		arch_irq_enable();
 		count_exit(v);
-		action = exit_handle(v);
+		action = exit_handler[v->exit.kind](v);
 		if (unlikely(action != EXIT_RESUME)) {
 			if (action != EXIT_BLOCK)
 				return 0;
