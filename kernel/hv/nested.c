@@ -429,11 +429,15 @@ void nested_quiesce(void)
 	uint64_t all = cpu_count == 64 ? ~0ull : BIT(cpu_count) - 1;
 	struct quiesce q = { 0 };
 
-	preempt_disable();
-	q.seen = BIT(arch_cpu_id()); /* here runs this world, which has nothing at hand */
-	preempt_enable();
-	while (q.seen != all)
+	for (;;) {
+		/* Where this world runs nothing is at hand. Anew each time: it may have moved, and smp_call() on its own CPU never sees depth 0. */
+		preempt_disable();
+		q.seen |= BIT(arch_cpu_id());
+		preempt_enable();
+		if (q.seen == all)
+			return;
 		smp_call(all & ~q.seen, quiesce_look, &q);
+	}
 }
 
 /* ---- life ---- */
