@@ -20,14 +20,15 @@ class Failure(Exception):
 
 
 class Scenario:
-    def __init__(self, name, fn, seconds, soak_only):
-        self.name, self.fn, self.seconds, self.soak_only = name, fn, seconds, soak_only
+    def __init__(self, name, fn, seconds, soak_only, proven):
+        self.name, self.fn, self.seconds, self.soak_only, self.proven = name, fn, seconds, soak_only, proven
 
 
-def scenario(name, seconds=10, soak_only=False):
-    """Marks a function of one argument (a Log) as a test. seconds: about how long it takes, for the order of runs."""
+def scenario(name, seconds=10, soak_only=False, proven=True):
+    """Marks a function of one argument (a Log) as a test. seconds: about how long it takes, for the order of runs.
+    proven=False: the product has not passed it yet; it runs when it is named, or in the soak, and the gate says that it is out."""
     def mark(fn):
-        SCENARIOS.append(Scenario(name, fn, seconds, soak_only))
+        SCENARIOS.append(Scenario(name, fn, seconds, soak_only, proven))
         return fn
     return mark
 

@@ -29,17 +29,17 @@ def torture(log, label, rounds, settings, want_rounds=0, want_moves=0, timeout=9
     check(int(m[2]) >= want_moves, f"{m[2]} moves, want {want_moves}\n{run.tail()}")
 
 
-@scenario("torture.save-load", seconds=120)
+@scenario("torture.save-load", seconds=120, proven=False)
 def save_load(log):
     torture(log, "save, destroy, load", 50, ["mica.torture.exits=1000"], want_rounds=200)
 
 
-@scenario("torture.memory", seconds=90)
+@scenario("torture.memory", seconds=90, proven=False)
 def memory(log):
     torture(log, "moving memory", 10, ["mica.torture.memory=1"], want_moves=10000)
 
 
-@scenario("torture.both", seconds=120)
+@scenario("torture.both", seconds=120, proven=False)
 def both(log):
     torture(log, "both", 50, ["mica.torture.exits=1000", "mica.torture.memory=1"], want_rounds=200, want_moves=1000)
 
