@@ -32,7 +32,7 @@ for _cpus in (1, 2, 4, 8):
     add_boot("l2.vmlinux", "pvh", _cpus)
 
 
-@scenario("linux.sockets", seconds=25, proven=False)
+@scenario("linux.sockets", seconds=25)
 def sockets(log):
     """cpuid.coresPerSocket shapes the topology that Linux sees."""
     run = boot("l2.vmlinux", 4, "--set", "cpuid.coresPerSocket=2").expect_status(0)
@@ -40,14 +40,14 @@ def sockets(log):
     check(len({p for p, _ in found}) == 2 and len(set(found)) == 4, f"topology {found}: want two packages of two cores")
 
 
-@scenario("linux.nox2apic", seconds=20, proven=False)
+@scenario("linux.nox2apic", seconds=20)
 def nox2apic(log):
     run = run_guest("--kernel", guest_file("l2.vmlinux"), "--initrd", guest_file("linux.cpio"), "--append", "console=ttyS0 panic=-1 nox2apic t=info",
                     "--cpus", 2)
     check_boot(run, 2)
 
 
-@scenario("linux.reboot.exit", seconds=15, proven=False)
+@scenario("linux.reboot.exit", seconds=15)
 def reboot_exit(log):
     boot("l2.vmlinux", 1, "--on-reset", "exit", action="reboot").expect_status(4).expect("GUEST reboots")
 
@@ -59,7 +59,7 @@ def reboot_restart(log):
     check(run.status == 124 and run.out.count("GUEST up") >= 2, f"{run.out.count('GUEST up')} starts\n{run.tail()}")
 
 
-@scenario("linux.firmware.bios", seconds=30, proven=False)
+@scenario("linux.firmware.bios", seconds=30)
 def firmware_bios(log):
     check_boot(boot("vmlinuz", 2, "--boot", "bios"), 2)
 
